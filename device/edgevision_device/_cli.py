@@ -1,0 +1,105 @@
+"""The frame of every edgevision command line: subcommands, one-line errors, exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Optional, Protocol
+
+from ._errors import EdgevisionError
+
+__all__ = ["Command", "main", "run_cli"]
+
+
+class Command(Protocol):
+    """A module with one subcommand. Its first docstring line is the help."""
+
+    __doc__: Optional[str]
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the command's arguments. Must be cheap: `--help` calls it."""
+        ...
+
+    def run(self, args: argparse.Namespace) -> int:
+        """Do the work; return the exit code."""
+        ...
+
+
+def run_cli(
+    prog: str,
+    description: str,
+    commands: Mapping[str, Command],
+    argv: Optional[Sequence[str]] = None,
+    *,
+    version: str,
+) -> int:
+    """Parse `argv`, run one of `commands` (the only one, if its name is empty) and return the exit code.
+
+    0 done, 1 a check failed, 2 wrong usage or input, 130 interrupted. Our own errors print one line; `--traceback`
+    prints all.
+    """
+    parser = argparse.ArgumentParser(prog=prog, description=description, allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=f"{prog} {version}")
+    if "" in commands:
+        _declare(parser, "", commands[""])
+    else:
+        subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+        for name, command in commands.items():
+            help_line = (command.__doc__ or "").splitlines()[0]
+            subparser = subparsers.add_parser(name, help=help_line, description=help_line, allow_abbrev=False)
+            _declare(subparser, name, command)
+    args = parser.parse_args(argv)
+    # The command as typed goes into reports, so that a stranger can repeat them.
+    args.command_line = [prog, *(sys.argv[1:] if argv is None else argv)]
+    try:
+        code = args.selected.run(args)
+        sys.stdout.flush()
+        return code
+    except (EdgevisionError, OSError, KeyboardInterrupt) as error:
+        if args.traceback:
+            raise
+        return _report(prog, error)
+
+
+def _declare(parser: argparse.ArgumentParser, name: str, command: Command) -> None:
+    command.add_arguments(parser)
+    parser.add_argument("--traceback", action="store_true", help="on an error, print where it came from")
+    parser.set_defaults(selected=command, command=name)
+
+
+def _report(prog: str, error: BaseException) -> int:
+    if isinstance(error, KeyboardInterrupt):
+        print(f"{prog}: interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
+    if isinstance(error, BrokenPipeError):
+        # The reader of our output (head, less) has gone: no error of ours. Python would complain at exit otherwise.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    if isinstance(error, OSError):
+        advice = {
+            errno.ENOSPC: "; free some space, or choose another place",
+            errno.EACCES: "; change its permissions, or choose another place",
+        }.get(error.errno or 0, "")
+        named = f"{error.filename}: " if error.filename else ""
+        print(f"{prog}: error: {named}{error.strerror or error}{advice}", file=sys.stderr)
+        return 2
+    print(f"{prog}: error: {error}", file=sys.stderr)
+    return error.exit_code if isinstance(error, EdgevisionError) else 2
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    """Run `edgevision-device`."""
+    from . import __version__
+    from ._commands import check, classify, stream
+
+    return run_cli(
+        "edgevision-device",
+        "Run image classifiers that edgevision exported, on the device.",
+        {"classify": classify, "stream": stream, "check": check},
+        argv,
+        version=__version__,
+    )

@@ -1,0 +1,37 @@
+"""The arguments of every command that opens one model file."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from .._classifier import Classifier
+from .._foreign import describe_foreign
+from .._metadata import COLOR_ORDERS, RESIZE_MODES
+from .._runtimes import RUNTIMES
+
+__all__ = ["add_model_arguments", "add_runtime_arguments", "open_model"]
+
+
+def add_runtime_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare `--threads` and `--runtime`."""
+    parser.add_argument("--threads", type=int, metavar="N", help="threads for the runtime (default: cores, at most 4)")
+    runtimes = sorted({name for names in RUNTIMES.values() for name in names})
+    parser.add_argument("--runtime", metavar="NAME", help=f"{', '.join(runtimes)} (default: the first one installed)")
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare FILE, the runtime's arguments, and what a file that edgevision did not write lacks."""
+    parser.add_argument("file", metavar="FILE", help="a .tflite or .onnx file")
+    add_runtime_arguments(parser)
+    foreign = parser.add_argument_group("for a file that edgevision did not write")
+    foreign.add_argument("--labels", metavar="FILE", help="text file, one label a line")
+    foreign.add_argument("--resize", metavar="MODE", help=", ".join(RESIZE_MODES))
+    foreign.add_argument("--pixels", metavar="RANGE", help="what it takes: 0..255, 0..1, -1..1, imagenet, or MEAN:STD")
+    foreign.add_argument("--color-order", default="rgb", metavar="ORDER", help=f"{', '.join(COLOR_ORDERS)} (default: rgb)")
+
+
+def open_model(args: argparse.Namespace) -> Classifier:
+    """Open the file that the arguments name."""
+    given = describe_foreign(Path(args.file).stem, args.labels, args.resize, args.pixels, args.color_order)
+    return Classifier(args.file, threads=args.threads, runtime=args.runtime, given=given)

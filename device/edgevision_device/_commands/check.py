@@ -1,0 +1,3 @@
+"""check (not yet)."""
+def add_arguments(parser): ...
+def run(args): return 0

@@ -1,0 +1,229 @@
+"""Sealing metadata into model files, and refusing files whose bytes have changed since.
+
+An edgevision file is the model part, as any other tool would write it, followed by a tail:
+
+    .tflite   a stored zip archive (TFLite Metadata's place for associated files) with `labels.txt` and
+              `edgevision.json`; the archive's comment is the seal
+    .onnx     two more `metadata_props` entries of the protobuf message: `edgevision.json` and the seal
+
+The JSON holds the SHA-256 and the length of the model part. The seal, always the last 64 bytes, is the SHA-256 of the
+tail before it. Together they cover every byte once. Readers that know nothing of this see an ordinary file.
+
+Why before anything else: of 56 damaged copies of one file, tflite-runtime 2.14 died of SIGSEGV on 17, LiteRT 2.1.0 on
+10; LiteRT 2.3.0 ran most bit-flipped copies and gave different answers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Optional
+
+from ._errors import DamagedFileError, FileError, ForeignFileError
+from ._metadata import Metadata
+
+__all__ = ["FORMATS", "ModelFile", "read_model_file", "seal"]
+
+FORMATS = ("tflite", "onnx")
+
+_JSON = "edgevision.json"
+_LABELS = "labels.txt"
+_SEAL = "edgevision.seal"
+_SEAL_BYTES = 64
+#: Field 14 of onnx.ModelProto, `metadata_props`, length-delimited (onnx/onnx.proto).
+_METADATA_PROPS = 14 << 3 | 2
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A verified model file.
+
+    Attributes:
+        path: where it came from.
+        format: `tflite` or `onnx`.
+        model: the bytes for the runtime.
+        metadata: what the file says about itself, or what the user said of a foreign one.
+        sha256: hash of the whole file.
+        size_bytes: length of the whole file.
+        foreign: edgevision did not write it, so nothing about its bytes or its input could be verified.
+    """
+
+    path: Path
+    format: str
+    model: bytes
+    metadata: Metadata
+    sha256: str
+    size_bytes: int
+    foreign: bool = False
+
+
+def seal(model: bytes, metadata: Metadata, format: str) -> bytes:
+    """Append metadata and seal to the bytes of a model; the same input always gives the same bytes."""
+    record = metadata.to_json(sha256=hashlib.sha256(model).hexdigest(), size_bytes=len(model))
+    if format == "onnx":
+        tail = _onnx_entry(_JSON, record.encode())
+        tail += _onnx_entry(_SEAL, b"0" * _SEAL_BYTES)
+        covered = tail[:-_SEAL_BYTES]
+        return model + covered + hashlib.sha256(covered).hexdigest().encode()
+    buffer = io.BytesIO(model)
+    with zipfile.ZipFile(buffer, "a", zipfile.ZIP_STORED) as archive:
+        for name, text in ((_LABELS, "\n".join(metadata.labels) + "\n"), (_JSON, record)):
+            archive.writestr(zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0)), text)
+        archive.comment = b"0" * _SEAL_BYTES
+    covered = buffer.getvalue()[len(model) : -_SEAL_BYTES]
+    return model + covered + hashlib.sha256(covered).hexdigest().encode()
+
+
+def read_model_file(path: str | os.PathLike[str], given: Optional[Metadata] = None) -> ModelFile:
+    """Read a model file and verify every byte of it, without any native code.
+
+    Args:
+        path: a `.tflite` or `.onnx` file.
+        given: what the user says of a file that edgevision did not write. Refused for a file that speaks for itself.
+
+    Raises:
+        DamagedFileError: edgevision wrote the file and its bytes have changed.
+        ForeignFileError: edgevision did not write the file and `given` is missing.
+        FileError: the file is missing, is no model file, or contradicts `given`.
+    """
+    path = Path(path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise FileError(f"cannot read the model file {path}: {error.strerror}") from error
+    format = _format_of(path, content)
+    record_and_end = (_tflite_record if format == "tflite" else _onnx_record)(content)
+    sha256 = hashlib.sha256(content).hexdigest()
+    if record_and_end is None:
+        # The writer's mark survives in most damaged copies; none of those may pass as somebody else's file.
+        if _JSON.encode() in content or _SEAL.encode() in content:
+            raise DamagedFileError(f"{path} was written by edgevision and is damaged; copy or export it again")
+        if given is None:
+            raise ForeignFileError(
+                f"{path} was not written by edgevision, or was cut short: export it again, "
+                "or say what it lacks with --labels FILE, --resize MODE and --pixels RANGE"
+            )
+        return ModelFile(path, format, content, given, sha256, len(content), foreign=True)
+    record, model_bytes = record_and_end
+    tail = content[model_bytes:-_SEAL_BYTES]
+    if hashlib.sha256(tail).hexdigest().encode() != content[-_SEAL_BYTES:]:
+        raise DamagedFileError(f"{path} is damaged: its metadata does not match the seal; copy or export it again")
+    model = content[:model_bytes]
+    if record["size_bytes"] != len(model) or record["sha256"] != hashlib.sha256(model).hexdigest():
+        raise DamagedFileError(f"{path} is damaged: the model does not match its SHA-256; copy or export it again")
+    if given is not None:
+        raise FileError(f"{path} describes itself; leave out --labels, --resize and --pixels")
+    return ModelFile(path, format, model, Metadata.from_record(record), sha256, len(content))
+
+
+def _format_of(path: Path, content: bytes) -> str:
+    if content[4:8] == b"TFL3":
+        return "tflite"
+    if path.suffix == ".onnx":
+        return "onnx"
+    if path.suffix == ".tflite":
+        raise DamagedFileError(f"{path} is no TFLite file (no TFL3 mark, {len(content)} bytes); copy or export it again")
+    raise FileError(f"{path} is neither a .tflite nor an .onnx file; name one that `edgevision export` wrote")
+
+
+def _tflite_record(content: bytes) -> Optional[tuple[dict[str, Any], int]]:
+    """Return the JSON record and the length of the model part, or None where no archive ends the file."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            record = _parse(archive.read(_JSON))
+            # The archive starts at its first local header, which the directory gives as an offset from the file's start.
+            start = min(info.header_offset for info in archive.infolist())
+    except (zipfile.BadZipFile, KeyError, ValueError, NotImplementedError, RuntimeError, EOFError, OSError):
+        return None
+    return None if record is None else (record, start)
+
+
+def _onnx_record(content: bytes) -> Optional[tuple[dict[str, Any], int]]:
+    """Return the JSON record and the length of the model part, or None where the last two fields are not ours."""
+    try:
+        fields = list(_protobuf_fields(content))
+        (_, start, _), (_, seal_start, _) = fields[-2:]
+        entry = dict(_onnx_strings(content, *fields[-2]))
+        last = dict(_onnx_strings(content, *fields[-1]))
+        if entry.get(1) != _JSON.encode() or last.get(1) != _SEAL.encode() or len(last.get(2, b"")) != _SEAL_BYTES:
+            return None
+        record = _parse(entry[2])
+    except (IndexError, ValueError, KeyError):
+        return None
+    return None if record is None or not start < seal_start else (record, start)
+
+
+def _parse(text: bytes) -> Optional[dict[str, Any]]:
+    record = json.loads(text)
+    keys = {"format", "sha256", "size_bytes"}
+    return record if isinstance(record, dict) and keys <= set(record) else None
+
+
+def _onnx_entry(key: str, value: bytes) -> bytes:
+    """Encode one `metadata_props` entry: StringStringEntryProto with key 1 and value 2."""
+    name = key.encode()
+    body = b"\x0a" + _varint(len(name)) + name + b"\x12" + _varint(len(value)) + value
+    return _varint(_METADATA_PROPS) + _varint(len(body)) + body
+
+
+def _onnx_strings(content: bytes, number: int, start: int, end: int) -> Iterator[tuple[int, bytes]]:
+    if number != _METADATA_PROPS >> 3:
+        raise ValueError("not a metadata_props entry")
+    _, body = _read_varint(content, start + 1)
+    for field, at, stop in _protobuf_fields(content[body:end]):
+        _, value = _read_varint(content[body:end], at + 1)
+        yield field, content[body + value : body + stop]
+
+
+def _protobuf_fields(message: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yield (field number, start, end) of each top-level field; ValueError or IndexError on anything else.
+
+    Wire types: https://protobuf.dev/programming-guides/encoding/
+    """
+    at = 0
+    while at < len(message):
+        start = at
+        tag, at = _read_varint(message, at)
+        wire = tag & 7
+        if wire == 0:
+            _, at = _read_varint(message, at)
+        elif wire == 1:
+            at += 8
+        elif wire == 2:
+            length, at = _read_varint(message, at)
+            at += length
+        elif wire == 5:
+            at += 4
+        else:
+            raise ValueError(f"wire type {wire}")
+        if at > len(message):
+            raise ValueError("field runs past the end")
+        yield tag >> 3, start, at
+
+
+def _read_varint(message: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = message[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+        shift += 7
+        if shift > 63:
+            raise ValueError("varint too long")
+
+
+def _varint(value: int) -> bytes:
+    encoded = bytearray()
+    while value > 0x7F:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)

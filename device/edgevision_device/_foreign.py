@@ -1,0 +1,92 @@
+"""Feeding a model file that edgevision did not write: what it wants is read from its tensors, never from its name."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Optional
+
+import numpy as np
+import numpy.typing as npt
+
+from ._errors import DataError, FileError, UsageError
+from ._metadata import Metadata, Normalization
+from ._runtimes import Runtime
+
+__all__ = ["describe_foreign", "read_labels", "scores_of", "to_input"]
+
+
+def read_labels(path: str | os.PathLike[str]) -> tuple[str, ...]:
+    """Read one label a line. Raises DataError when the file is missing or empty."""
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise DataError(f"cannot read the label file {path}: {error.strerror}") from error
+    labels = tuple(line.strip() for line in lines if line.strip())
+    if not labels:
+        raise DataError(f"the label file {path} is empty; it needs one label a line")
+    return labels
+
+
+def describe_foreign(
+    name: str, labels: Optional[str], resize: Optional[str], pixels: Optional[str], color_order: str = "rgb"
+) -> Optional[Metadata]:
+    """Turn the flags `--labels --resize --pixels` into metadata; None when none of them was given.
+
+    The size is left at 1 × 1: `Classifier` reads it from the model's input.
+    """
+    flags = {"--labels": labels, "--resize": resize, "--pixels": pixels}
+    if not any(flags.values()):
+        return None
+    if labels is None or resize is None or pixels is None:
+        missing = ", ".join(flag for flag, value in flags.items() if value is None)
+        raise UsageError(f"a file that edgevision did not write needs all of {', '.join(flags)}; missing: {missing}")
+    return Metadata(
+        name=name,
+        labels=read_labels(labels),
+        size_wh=(1, 1),
+        resize=resize,
+        color_order=color_order,
+        normalization=Normalization.parse(pixels),
+        recipe="unknown",
+    )
+
+
+def size_wh(runtime: Runtime) -> tuple[int, int]:
+    """Read width and height from the input's shape, `(1, height, width, 3)` or `(1, 3, height, width)`."""
+    shape = runtime.input.shape
+    if len(shape) == 4 and shape[3] == 3:
+        height, width = shape[1:3]
+    elif len(shape) == 4 and shape[1] == 3:
+        height, width = shape[2:4]
+    else:
+        raise FileError(f"the model's input has shape {shape}; a classifier of color pictures has (1, height, width, 3)")
+    if height < 1 or width < 1:
+        raise FileError(f"the model's input has no fixed height and width: {shape}; export it with a fixed size")
+    return int(width), int(height)
+
+
+def to_input(
+    pixels_nhwc: npt.NDArray[np.uint8], runtime: Runtime, normalization: Normalization
+) -> npt.NDArray[Any]:
+    """Normalize pixels and give them the dtype, quantization and layout of the model's input."""
+    mean = np.asarray(normalization.mean, np.float32)
+    std = np.asarray(normalization.std, np.float32)
+    real = (pixels_nhwc.astype(np.float32) - mean) / std
+    tensor = runtime.input
+    if np.issubdtype(tensor.dtype, np.integer):
+        limits = np.iinfo(tensor.dtype)
+        # ONNX keeps the quantization of an integer input in the graph, so there is none to apply.
+        scaled = np.rint(real / tensor.scale) + tensor.zero_point if tensor.scale else np.rint(real)
+        real = np.clip(scaled, limits.min, limits.max)
+    if tensor.shape[3] != 3:
+        real = real.transpose(0, 3, 1, 2)
+    return np.ascontiguousarray(real.astype(tensor.dtype))
+
+
+def scores_of(output: npt.NDArray[Any], runtime: Runtime) -> npt.NDArray[np.float32]:
+    """Dequantize the model's output to float32 scores."""
+    tensor = runtime.output
+    if np.issubdtype(tensor.dtype, np.integer) and tensor.scale:
+        return (output.astype(np.float32) - tensor.zero_point) * tensor.scale
+    return output.astype(np.float32)

@@ -1,0 +1,121 @@
+"""Finding pictures on disk and decoding them to 8-bit RGB, whatever is inside."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Optional
+
+import numpy as np
+import numpy.typing as npt
+
+from ._errors import DataError, PictureError
+from ._preprocess import load_opencv
+
+__all__ = ["PICTURE_SUFFIXES", "LabelledPicture", "decode_picture", "find_labelled", "find_pictures", "read_picture"]
+
+PICTURE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+
+
+@dataclass(frozen=True)
+class LabelledPicture:
+    """A picture file and the label that its folder's name gives it."""
+
+    path: Path
+    label: str
+
+
+def read_picture(path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:
+    """Decode a picture file; see `decode_picture`. Raises PictureError that names the file."""
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise PictureError(f"cannot read the picture {path}: {error.strerror}") from error
+    try:
+        return decode_picture(content)
+    except PictureError as error:
+        raise PictureError(f"{path}: {error}") from None
+
+
+def decode_picture(content: bytes) -> npt.NDArray[np.uint8]:
+    """Decode the bytes of a picture to RGB.
+
+    Grey becomes three equal channels, 16 bits become 8, CMYK becomes RGB, transparency is laid over white, and the
+    EXIF orientation is applied.
+
+    Returns:
+        uint8 pixels, shape `(height, width, 3)`.
+    """
+    cv2 = load_opencv()
+    encoded = np.frombuffer(content, np.uint8)
+    # OpenCV reports what it cannot decode by None, and some corrupt headers by an exception.
+    try:
+        upright = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if encoded.size else None
+        # JPEG knows no transparency, and its decoder hands CMYK on as if it were RGB plus alpha in some versions.
+        raw = None if upright is None or content[:2] == b"\xff\xd8" else cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED)
+    except cv2.error as error:
+        raise PictureError(f"not a picture that can be decoded ({error.err})") from error
+    if upright is None:
+        raise PictureError(f"not a picture that can be decoded ({len(content)} bytes)")
+    if raw is not None and raw.ndim == 3 and raw.shape[2] == 4:
+        upright = _over_white(raw)
+    return cv2.cvtColor(upright, cv2.COLOR_BGR2RGB)
+
+
+def _over_white(bgra: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    full = float(np.iinfo(bgra.dtype).max)
+    alpha = bgra[..., 3:].astype(np.float32) / full
+    color = bgra[..., :3].astype(np.float32) * (255 / full)
+    return np.rint(color * alpha + 255 * (1 - alpha)).astype(np.uint8)
+
+
+def find_pictures(path: str | os.PathLike[str]) -> list[Path]:
+    """Return `path` itself if it is a file, or all picture files below it, sorted by name.
+
+    Raises DataError if there is no such path or no picture below it.
+    """
+    path = Path(path)
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise DataError(f"no such file or folder: {path}")
+    found = sorted(entry for entry in path.rglob("*") if entry.suffix.lower() in PICTURE_SUFFIXES and entry.is_file())
+    if not found:
+        raise DataError(f"{path} holds no pictures ({', '.join(PICTURE_SUFFIXES)})")
+    return found
+
+
+def find_labelled(folder: str | os.PathLike[str], labels: Optional[Sequence[str]] = None) -> list[LabelledPicture]:
+    """Return the pictures of `folder/<label>/`, sorted by label and name.
+
+    Args:
+        folder: holds one folder of pictures per label.
+        labels: if given, every label of the folder must be one of these.
+
+    Raises:
+        DataError: no such folder, fewer than two labels, a label without pictures, or a label that `labels` lacks.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DataError(f"no such folder: {folder}; expected {folder}/<label>/<picture>")
+    classes = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    if not classes:
+        raise DataError(f"{folder} holds no folders; expected {folder}/<label>/<picture>, one folder per label")
+    if len(classes) == 1 and labels is None:
+        raise DataError(f"{folder} holds one label only, {classes[0].name!r}; a classifier needs at least two")
+    if labels is not None:
+        strangers = [entry.name for entry in classes if entry.name not in labels]
+        if strangers:
+            raise DataError(
+                f"{folder} holds the label {strangers[0]!r}, which the model does not know; "
+                f"it knows {len(labels)}: {', '.join(labels[:8])}{', …' if len(labels) > 8 else ''}"
+            )
+    found: list[LabelledPicture] = []
+    for entry in classes:
+        try:
+            found += [LabelledPicture(path, entry.name) for path in find_pictures(entry)]
+        except DataError:
+            raise DataError(f"label {entry.name!r} is empty: no pictures in {entry}; add some or remove it") from None
+    return found

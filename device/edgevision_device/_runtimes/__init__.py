@@ -1,0 +1,88 @@
+"""Interpreters behind one seam: uint8 or float pixels in, one row of scores out."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Optional, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from .._errors import MissingPackageError, UsageError, require_known
+
+__all__ = ["RUNTIMES", "Runtime", "Tensor", "default_threads", "open_runtime"]
+
+
+class Tensor(Protocol):
+    """What a runtime says about its input or output."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    scale: float
+    zero_point: int
+
+
+class Runtime(Protocol):
+    """An open model. Implement `run` and these attributes to plug in another interpreter, or a fake.
+
+    Attributes:
+        name: `litert`, `tflite-runtime` or `onnxruntime`.
+        version: the package's version.
+        threads: how many it was told to use.
+        input, output: shape, dtype and quantization of the model's input and output.
+    """
+
+    name: str
+    version: str
+    threads: int
+    input: Tensor
+    output: Tensor
+
+    def run(self, input_nhwc: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Run the model once on an array of the input's shape and dtype; return the output, `(1, labels)`."""
+        ...
+
+
+#: Runtime names by file format; the first one installed is used.
+RUNTIMES = {"tflite": ("litert", "tflite-runtime"), "onnx": ("onnxruntime",)}
+
+
+def default_threads() -> int:
+    """Return how many threads a runtime gets unless told otherwise: the cores this process may use, at most 4."""
+    try:
+        cores = len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS or Windows
+        cores = os.cpu_count() or 1
+    return min(cores, 4)
+
+
+def open_runtime(model: bytes, format: str, *, runtime: Optional[str] = None, threads: Optional[int] = None) -> Runtime:
+    """Open the bytes of a model with the named runtime, or with the first installed one that reads the format.
+
+    Args:
+        model: bytes of a `.tflite` or `.onnx` model, already verified: native code reads them next.
+        format: `tflite` or `onnx`.
+        runtime: one of `RUNTIMES[format]`.
+        threads: 1 to 256; default `default_threads()`.
+
+    Raises:
+        MissingPackageError: no runtime is installed, or not the one asked for.
+        FileError: the runtime refuses the model.
+    """
+    threads = default_threads() if threads is None else threads
+    if not 1 <= threads <= 256:
+        raise UsageError(f"threads must lie between 1 and 256, got {threads}")
+    names = RUNTIMES[format] if runtime is None else (require_known(f"{format} runtime", runtime, RUNTIMES[format]),)
+    missing: list[str] = []
+    for name in names:
+        try:
+            if name == "onnxruntime":
+                from ._onnx import OnnxRuntime
+
+                return OnnxRuntime(model, threads)
+            from ._tflite import TfliteRuntime
+
+            return TfliteRuntime(model, threads, name)
+        except MissingPackageError as error:
+            missing.append(str(error))
+    raise MissingPackageError("; ".join(missing))

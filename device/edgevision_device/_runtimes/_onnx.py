@@ -1,0 +1,62 @@
+"""ONNX Runtime on the CPU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .._errors import FileError, MissingPackageError
+from ._tflite import TensorInfo
+
+_DTYPES = {
+    "tensor(uint8)": np.uint8,
+    "tensor(int8)": np.int8,
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+}
+
+
+class OnnxRuntime:
+    """Runs an `.onnx` model; see `Runtime`."""
+
+    name = "onnxruntime"
+
+    def __init__(self, model: bytes, threads: int) -> None:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise MissingPackageError(
+                f"the runtime onnxruntime cannot be imported ({error}); pip install 'edgevision-device[onnx]'"
+            ) from error
+        self.version: str = onnxruntime.__version__
+        self.threads = threads
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3  # errors; warnings about its own optimizer tell a user nothing
+        try:
+            self._session: Any = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # its exception types are not public and share no base but Exception
+            raise FileError(f"onnxruntime {self.version} refuses the model: {str(error).splitlines()[0]}") from error
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        if len(inputs) != 1 or len(outputs) != 1:
+            raise FileError(
+                f"a classifier has one input and one output, this model has {len(inputs)} and {len(outputs)}"
+            )
+        self.input = _tensor(inputs[0])
+        self.output = _tensor(outputs[0])
+        self._input_name = inputs[0].name
+
+    def run(self, input_nhwc: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Run the model once; the returned array is the caller's."""
+        return self._session.run(None, {self._input_name: input_nhwc})[0]
+
+
+def _tensor(node: Any) -> TensorInfo:
+    if node.type not in _DTYPES:
+        raise FileError(f"tensor {node.name!r} is {node.type}; a classifier's is one of {', '.join(_DTYPES)}")
+    # A free batch dimension is a name or None; edgevision runs one picture at a time.
+    shape = tuple(size if isinstance(size, int) else 1 if axis == 0 else -1 for axis, size in enumerate(node.shape))
+    return TensorInfo(shape, np.dtype(_DTYPES[node.type]))
