@@ -1,2 +1,42 @@
-"""Placeholder."""
+"""From labelled pictures to an image classifier on a small device.
+
+import edgevision
+
+run = edgevision.train("photos/", "runs/a")
+files = edgevision.export("runs/a", "exports")
+"""
+
+from edgevision_benchmarks import benchmark, write_report
+from edgevision_device import Classifier, open_source, read_picture, stream
+
+from ._augmentation import Augmentation
+from ._cli import main
+from ._datasets import load_data
+from ._evaluation import pictures_folder
+from ._export import ExportOptions, export
+from ._pictures import Pictures, Splits
+from ._run import Run, read_run
+from ._training import TrainingOptions, train
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "Augmentation",
+    "Classifier",
+    "ExportOptions",
+    "Pictures",
+    "Run",
+    "Splits",
+    "TrainingOptions",
+    "benchmark",
+    "export",
+    "load_data",
+    "main",
+    "open_source",
+    "pictures_folder",
+    "read_picture",
+    "read_run",
+    "stream",
+    "train",
+    "write_report",
+]

@@ -1,2 +1,81 @@
-"""Placeholder."""
+"""Accuracy, latency, memory and size of model files, measured on the device they run on.
+
+```python
+from edgevision_benchmarks import benchmark, write_report
+
+report = benchmark(["digits.int8.tflite", "digits.float32.tflite"], "data/test")
+print(report.files[0].measured.top1)
+write_report(report, "report")
+```
+
+`report.json` holds one object, `Report.to_record()`:
+
+    format                1; a reader refuses what it does not know
+    edgevision, created   the version that measured, and when (UTC, ISO 8601)
+    command               what was typed, or null
+    conditions            board, cpu, cores, architecture, userland_bits, memory_bytes, system, kernel, python,
+                          governor; null where the system does not say
+    pictures              name, split, sha256 (`edgevision_device.hash_pictures`), count, labels, skipped (a line each)
+    settings              warmup_runs, warmup_limit_s, runs, runs_limit_s, least_runs; confidence of every interval
+    files                 one object a file, in order:
+      path, name, size_bytes, sha256, format, recipe, warnings
+      error               why it was not measured, or null
+      measured            null, or:
+        runtime, runtime_version, threads
+        pictures, right   how many were classified, and how many got their own label
+        top1_share        right / pictures, with Wilson's interval: top1_low_share, top1_high_share
+        open_ms, first_ms, warmup_runs
+        latency           count, p50_ms, p90_ms, p99_ms of the timed runs; nearest rank
+        preprocess        the same of resizing one decoded picture
+        memory_peak_bytes, memory_before_bytes, memory_file_bytes
+                          resident while the file was opened and timed; before; the difference; null if unknown
+        confusion         {true label: {predicted label: pictures}}, only what occurred
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Optional
+
+from edgevision_device import run_cli
+
+from . import _command as command
+from ._conditions import Conditions, read_conditions
+from ._html import render_html
+from ._measure import OnProgress, benchmark
+from ._outputs import write_report
+from ._report import FileResult, Measurement, Pictures, Recall, Report, Settings
+from ._statistics import wilson_interval
+from ._table import print_table
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "Conditions",
+    "FileResult",
+    "Measurement",
+    "OnProgress",
+    "Pictures",
+    "Recall",
+    "Report",
+    "Settings",
+    "benchmark",
+    "command",
+    "main",
+    "print_table",
+    "read_conditions",
+    "render_html",
+    "wilson_interval",
+    "write_report",
+]
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    """Run `edgevision-benchmark`."""
+    return run_cli(
+        "edgevision-benchmark",
+        "Measure accuracy, latency, memory and size of model files on labelled pictures.",
+        {"": command},
+        argv,
+        version=__version__,
+    )

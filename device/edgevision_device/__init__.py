@@ -1,13 +1,16 @@
 """Run image classifiers on the device: verified files, one preprocessing, an honest frame loop.
 
+In three lines:
+
     from edgevision_device import Classifier, read_picture
 
     classifier = Classifier("digits.int8.tflite")
     print(classifier.classify(read_picture("seven.png")))
 """
 
+from ._check import Finding, check_device
 from ._classifier import Classifier, Prediction
-from ._cli import Command, main, run_cli
+from ._cli import Command, device_commands, main, run_cli
 from ._commands._model import add_runtime_arguments
 from ._errors import (
     CheckError,
@@ -26,10 +29,26 @@ from ._file import FORMATS, ModelFile, read_model_file, seal
 from ._foreign import describe_foreign, read_labels
 from ._metadata import COLOR_ORDERS, RESIZE_MODES, DataOrigin, Metadata, Normalization
 from ._outputs import refuse_existing, write_atomically, writing
-from ._pictures import LabelledPicture, decode_picture, find_labelled, find_pictures, read_picture
+from ._pictures import LabelledPicture, decode_picture, find_labelled, find_pictures, hash_pictures, read_picture
 from ._preprocess import load_opencv, preprocess
 from ._runtimes import RUNTIMES, Runtime, Tensor, default_threads, open_runtime
-from ._statistics import Percentiles
+from ._sinks import JsonLines, JsonLinesFile, Sink, TextLines
+from ._sources import (
+    SOURCE_GRAMMAR,
+    ArraySource,
+    Camera,
+    CameraSource,
+    ClipSource,
+    ClockedSource,
+    FolderSource,
+    Frame,
+    NetworkSource,
+    Source,
+    find_cameras,
+    open_source,
+)
+from ._statistics import Percentiles, TimeHistogram
+from ._stream import STAGES, StreamResult, StreamStatistics, StreamSummary, stream
 
 __version__ = "0.1.0"
 
@@ -38,36 +57,61 @@ __all__ = [
     "FORMATS",
     "RESIZE_MODES",
     "RUNTIMES",
+    "SOURCE_GRAMMAR",
+    "STAGES",
+    "ArraySource",
+    "Camera",
+    "CameraSource",
     "CheckError",
     "Classifier",
+    "ClipSource",
+    "ClockedSource",
     "Command",
     "DamagedFileError",
     "DataError",
     "DataOrigin",
     "EdgevisionError",
     "FileError",
+    "Finding",
+    "FolderSource",
     "ForeignFileError",
+    "Frame",
+    "JsonLines",
+    "JsonLinesFile",
     "LabelledPicture",
     "Metadata",
     "MissingPackageError",
     "ModelFile",
+    "NetworkSource",
     "Normalization",
     "Percentiles",
     "PictureError",
     "Prediction",
     "Runtime",
+    "Sink",
+    "Source",
     "SourceError",
+    "StreamResult",
+    "StreamStatistics",
+    "StreamSummary",
     "Tensor",
+    "TextLines",
+    "TimeHistogram",
     "UsageError",
     "add_runtime_arguments",
+    "check_device",
     "decode_picture",
     "default_threads",
     "describe_foreign",
+    "device_commands",
+    "find_cameras",
     "find_labelled",
     "find_pictures",
+    "hash_pictures",
     "load_opencv",
     "main",
     "open_runtime",
+    "open_source",
     "preprocess",
     "read_labels",
     "read_model_file",
@@ -76,6 +120,7 @@ __all__ = [
     "require_known",
     "run_cli",
     "seal",
+    "stream",
     "write_atomically",
     "writing",
 ]

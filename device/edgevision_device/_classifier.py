@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from dataclasses import dataclass
 from typing import Optional
@@ -10,9 +11,9 @@ from typing import Optional
 import numpy as np
 import numpy.typing as npt
 
-from . import _foreign
 from ._errors import FileError
 from ._file import ModelFile, read_model_file
+from ._foreign import scores_of, size_wh, to_input
 from ._metadata import Metadata
 from ._preprocess import preprocess
 from ._runtimes import Runtime, open_runtime
@@ -59,10 +60,21 @@ class Classifier:
         self.runtime: Runtime = open_runtime(self.file.model, self.file.format, runtime=runtime, threads=threads)
         self.metadata: Metadata = self.file.metadata
         if self.file.foreign:
-            self.metadata = dataclasses.replace(self.metadata, size_wh=_foreign.size_wh(self.runtime))
-        scores = self.runtime.output.shape[-1]
+            self.metadata = dataclasses.replace(self.metadata, size_wh=size_wh(self.runtime))
+        else:
+            self._check_input(path)
+        scores = math.prod(self.runtime.output.shape)
         if scores != len(self.metadata.labels):
             raise FileError(f"{path} gives {scores} scores, and there are {len(self.metadata.labels)} labels")
+
+    def _check_input(self, path: str | os.PathLike[str]) -> None:
+        width, height = self.metadata.size_wh
+        takes = self.runtime.input
+        if takes.shape != (1, height, width, 3) or takes.dtype != np.uint8:
+            raise FileError(
+                f"{path} says that its input is uint8 (1, {height}, {width}, 3), and the model in it takes "
+                f"{takes.dtype} {takes.shape}; export it again"
+            )
 
     def preprocess(self, picture: npt.NDArray[np.uint8], picture_order: str = "rgb") -> npt.NDArray[np.uint8]:
         """Resize a uint8 picture `(height, width, 3)` to the file's input, `(1, height, width, 3)`."""
@@ -77,8 +89,8 @@ class Classifier:
     def run(self, pixels_nhwc: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Run the file on preprocessed pixels; return float32 scores, shape `(labels,)`, as the file gives them."""
         if self.file.foreign:
-            given = _foreign.to_input(pixels_nhwc, self.runtime, self.metadata.normalization)
-            return _foreign.scores_of(self.runtime.run(given), self.runtime).reshape(-1)
+            given = to_input(pixels_nhwc, self.runtime, self.metadata.normalization)
+            return scores_of(self.runtime.run(given), self.runtime).reshape(-1)
         return self.runtime.run(pixels_nhwc).reshape(-1)
 
     def scores(self, picture: npt.NDArray[np.uint8], picture_order: str = "rgb") -> npt.NDArray[np.float32]:

@@ -12,7 +12,7 @@ from typing import Optional, Protocol
 
 from ._errors import EdgevisionError
 
-__all__ = ["Command", "main", "run_cli"]
+__all__ = ["Command", "device_commands", "main", "run_cli"]
 
 
 class Command(Protocol):
@@ -55,9 +55,13 @@ def run_cli(
     args = parser.parse_args(argv)
     # The command as typed goes into reports, so that a stranger can repeat them.
     args.command_line = [prog, *(sys.argv[1:] if argv is None else argv)]
+    # What OpenCV would print about a bad picture, the error says in one line. It reads this when it is imported.
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     try:
         code = args.selected.run(args)
-        sys.stdout.flush()
+        # It is None where the shell closed it with >&-
+        if sys.stdout is not None:
+            sys.stdout.flush()
         return code
     except (EdgevisionError, OSError, KeyboardInterrupt) as error:
         if args.traceback:
@@ -91,15 +95,21 @@ def _report(prog: str, error: BaseException) -> int:
     return error.exit_code if isinstance(error, EdgevisionError) else 2
 
 
+def device_commands() -> dict[str, Command]:
+    """Return the subcommands of `edgevision-device`, for a command line that offers them too."""
+    from ._commands import check, classify, stream
+
+    return {"classify": classify, "stream": stream, "check": check}
+
+
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Run `edgevision-device`."""
     from . import __version__
-    from ._commands import check, classify, stream
 
     return run_cli(
         "edgevision-device",
         "Run image classifiers that edgevision exported, on the device.",
-        {"classify": classify, "stream": stream, "check": check},
+        device_commands(),
         argv,
         version=__version__,
     )

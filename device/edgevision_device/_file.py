@@ -2,8 +2,8 @@
 
 An edgevision file is the model part, as any other tool would write it, followed by a tail:
 
-    .tflite   a stored zip archive (TFLite Metadata's place for associated files) with `labels.txt` and
-              `edgevision.json`; the archive's comment is the seal
+    .tflite   a stored zip archive (TFLite Metadata's place for associated files) with `edgevision.json` and
+              `labels.txt`; the archive's comment is the seal
     .onnx     two more `metadata_props` entries of the protobuf message: `edgevision.json` and the seal
 
 The JSON holds the SHA-256 and the length of the model part. The seal, always the last 64 bytes, is the SHA-256 of the
@@ -73,7 +73,8 @@ def seal(model: bytes, metadata: Metadata, format: str) -> bytes:
         return model + covered + hashlib.sha256(covered).hexdigest().encode()
     buffer = io.BytesIO(model)
     with zipfile.ZipFile(buffer, "a", zipfile.ZIP_STORED) as archive:
-        for name, text in ((_LABELS, "\n".join(metadata.labels) + "\n"), (_JSON, record)):
+        # The JSON first: its name is the mark by which a copy that was cut short is known.
+        for name, text in ((_JSON, record), (_LABELS, "\n".join(metadata.labels) + "\n")):
             archive.writestr(zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0)), text)
         archive.comment = b"0" * _SEAL_BYTES
     covered = buffer.getvalue()[len(model) : -_SEAL_BYTES]
@@ -128,7 +129,9 @@ def _format_of(path: Path, content: bytes) -> str:
     if path.suffix == ".onnx":
         return "onnx"
     if path.suffix == ".tflite":
-        raise DamagedFileError(f"{path} is no TFLite file (no TFL3 mark, {len(content)} bytes); copy or export it again")
+        raise DamagedFileError(
+            f"{path} is no TFLite file (no TFL3 mark, {len(content)} bytes); copy or export it again"
+        )
     raise FileError(f"{path} is neither a .tflite nor an .onnx file; name one that `edgevision export` wrote")
 
 
@@ -136,8 +139,11 @@ def _tflite_record(content: bytes) -> Optional[tuple[dict[str, Any], int]]:
     """Return the JSON record and the length of the model part, or None where no archive ends the file."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            # A flipped bit can turn a stored entry into a compressed one, and its bytes into a decompressor's input.
+            if archive.getinfo(_JSON).compress_type != zipfile.ZIP_STORED:
+                return None
             record = _parse(archive.read(_JSON))
-            # The archive starts at its first local header, which the directory gives as an offset from the file's start.
+            # The archive starts at its first local header; the directory gives its offset from the file's start.
             start = min(info.header_offset for info in archive.infolist())
     except (zipfile.BadZipFile, KeyError, ValueError, NotImplementedError, RuntimeError, EOFError, OSError):
         return None

@@ -13,7 +13,7 @@ from ._errors import DataError, FileError, UsageError
 from ._metadata import Metadata, Normalization
 from ._runtimes import Runtime
 
-__all__ = ["describe_foreign", "read_labels", "scores_of", "to_input"]
+__all__ = ["describe_foreign", "read_labels", "scores_of", "size_wh", "to_input"]
 
 
 def read_labels(path: str | os.PathLike[str]) -> tuple[str, ...]:
@@ -60,15 +60,15 @@ def size_wh(runtime: Runtime) -> tuple[int, int]:
     elif len(shape) == 4 and shape[1] == 3:
         height, width = shape[2:4]
     else:
-        raise FileError(f"the model's input has shape {shape}; a classifier of color pictures has (1, height, width, 3)")
+        raise FileError(
+            f"the model's input has shape {shape}; a classifier of color pictures has (1, height, width, 3)"
+        )
     if height < 1 or width < 1:
         raise FileError(f"the model's input has no fixed height and width: {shape}; export it with a fixed size")
     return int(width), int(height)
 
 
-def to_input(
-    pixels_nhwc: npt.NDArray[np.uint8], runtime: Runtime, normalization: Normalization
-) -> npt.NDArray[Any]:
+def to_input(pixels_nhwc: npt.NDArray[np.uint8], runtime: Runtime, normalization: Normalization) -> npt.NDArray[Any]:
     """Normalize pixels and give them the dtype, quantization and layout of the model's input."""
     mean = np.asarray(normalization.mean, np.float32)
     std = np.asarray(normalization.std, np.float32)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
@@ -11,10 +12,19 @@ from typing import Any, Optional
 import numpy as np
 import numpy.typing as npt
 
+from ._encoded import inspect, is_tiff, turn_upright
 from ._errors import DataError, PictureError
 from ._preprocess import load_opencv
 
-__all__ = ["PICTURE_SUFFIXES", "LabelledPicture", "decode_picture", "find_labelled", "find_pictures", "read_picture"]
+__all__ = [
+    "PICTURE_SUFFIXES",
+    "LabelledPicture",
+    "decode_picture",
+    "find_labelled",
+    "find_pictures",
+    "hash_pictures",
+    "read_picture",
+]
 
 PICTURE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
@@ -49,26 +59,35 @@ def decode_picture(content: bytes) -> npt.NDArray[np.uint8]:
         uint8 pixels, shape `(height, width, 3)`.
     """
     cv2 = load_opencv()
+    orientation = inspect(content)
     encoded = np.frombuffer(content, np.uint8)
+    in_color = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     # OpenCV reports what it cannot decode by None, and some corrupt headers by an exception.
     try:
-        upright = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if encoded.size else None
-        # JPEG knows no transparency, and its decoder hands CMYK on as if it were RGB plus alpha in some versions.
-        raw = None if upright is None or content[:2] == b"\xff\xd8" else cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED)
+        # JPEG knows no transparency, and "unchanged" CMYK comes out as if it were RGB plus alpha in some versions.
+        is_jpeg = content[:2] == b"\xff\xd8"
+        decoded = cv2.imdecode(encoded, in_color if is_jpeg else cv2.IMREAD_UNCHANGED) if content else None
+        transparent = decoded is not None and decoded.ndim == 3 and decoded.shape[2] == 4
+        if decoded is not None and decoded.dtype != np.uint8 and not transparent:
+            decoded = cv2.imdecode(encoded, in_color)
     except cv2.error as error:
         raise PictureError(f"not a picture that can be decoded ({error.err})") from error
-    if upright is None:
+    if decoded is None:
         raise PictureError(f"not a picture that can be decoded ({len(content)} bytes)")
-    if raw is not None and raw.ndim == 3 and raw.shape[2] == 4:
-        upright = _over_white(raw)
-    return cv2.cvtColor(upright, cv2.COLOR_BGR2RGB)
+    if transparent:
+        # libtiff multiplies 8-bit colors by their alpha itself.
+        decoded = _over_white(decoded, multiplied=is_tiff(content) and decoded.dtype == np.uint8)
+    rgb = cv2.cvtColor(decoded, cv2.COLOR_GRAY2RGB if decoded.ndim == 2 else cv2.COLOR_BGR2RGB)
+    return rgb if orientation == 1 else turn_upright(rgb, orientation)
 
 
-def _over_white(bgra: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+def _over_white(bgra: npt.NDArray[Any], *, multiplied: bool) -> npt.NDArray[np.uint8]:
     full = float(np.iinfo(bgra.dtype).max)
     alpha = bgra[..., 3:].astype(np.float32) / full
     color = bgra[..., :3].astype(np.float32) * (255 / full)
-    return np.rint(color * alpha + 255 * (1 - alpha)).astype(np.uint8)
+    if not multiplied:
+        color *= alpha
+    return np.rint(np.minimum(color + 255 * (1 - alpha), 255)).astype(np.uint8)
 
 
 def find_pictures(path: str | os.PathLike[str]) -> list[Path]:
@@ -119,3 +138,20 @@ def find_labelled(folder: str | os.PathLike[str], labels: Optional[Sequence[str]
         except DataError:
             raise DataError(f"label {entry.name!r} is empty: no pictures in {entry}; add some or remove it") from None
     return found
+
+
+def hash_pictures(pairs: Iterable[tuple[str, str]]) -> str:
+    r"""Identify a set of labelled pictures by what is in it, whatever the order and the names of the files.
+
+    Args:
+        pairs: label and SHA-256, in hex, of the content of each picture file.
+
+    Returns:
+        SHA-256, in hex, of the sorted lines `label TAB sha256 NEWLINE`.
+
+    >>> hash_pictures([("dog", hashlib.sha256(b"...").hexdigest()), ("cat", hashlib.sha256(b"...").hexdigest())])
+    '09aa3bb23f22e18228047db8b1151bdd6314a08d17e1eba5341d18f8bbf08966'
+    """
+    lines = sorted(f"{label}\t{digest}\n" for label, digest in pairs)
+    # A folder's name may hold bytes that are no UTF-8; Python keeps them as surrogates.
+    return hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest()

@@ -28,7 +28,9 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     foreign.add_argument("--labels", metavar="FILE", help="text file, one label a line")
     foreign.add_argument("--resize", metavar="MODE", help=", ".join(RESIZE_MODES))
     foreign.add_argument("--pixels", metavar="RANGE", help="what it takes: 0..255, 0..1, -1..1, imagenet, or MEAN:STD")
-    foreign.add_argument("--color-order", default="rgb", metavar="ORDER", help=f"{', '.join(COLOR_ORDERS)} (default: rgb)")
+    foreign.add_argument(
+        "--color-order", default="rgb", metavar="ORDER", help=f"{', '.join(COLOR_ORDERS)} (default: rgb)"
+    )
 
 
 def open_model(args: argparse.Namespace) -> Classifier:

@@ -1,3 +1,25 @@
-"""check (not yet)."""
-def add_arguments(parser): ...
-def run(args): return 0
+"""Say whether this device is fit to run a classifier, and what would mend it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from .._check import check_device
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = "The exit code is 1 if a line says FAIL: no runtime works, or OpenCV does not. It is 0 otherwise."
+    parser.add_argument("--json", action="store_true", help="one JSON record a line")
+
+
+def run(args: argparse.Namespace) -> int:
+    findings = check_device()
+    for finding in findings:
+        if args.json:
+            print(json.dumps(finding.to_record(), ensure_ascii=False))
+        else:
+            mend = "" if finding.mend is None else f"\n      mend: {finding.mend}"
+            print(f"{finding.level.upper():<5} {finding.name}: {finding.found}{mend}")
+    return int(any(finding.level == "fail" for finding in findings))

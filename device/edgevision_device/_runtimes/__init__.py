@@ -5,21 +5,12 @@ from __future__ import annotations
 import os
 from typing import Any, Optional, Protocol
 
-import numpy as np
 import numpy.typing as npt
 
 from .._errors import MissingPackageError, UsageError, require_known
+from ._tensor import Tensor
 
 __all__ = ["RUNTIMES", "Runtime", "Tensor", "default_threads", "open_runtime"]
-
-
-class Tensor(Protocol):
-    """What a runtime says about its input or output."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    scale: float
-    zero_point: int
 
 
 class Runtime(Protocol):

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .._errors import FileError, MissingPackageError
-from ._tflite import TensorInfo
+from ._tensor import Tensor
 
 _DTYPES = {
     "tensor(uint8)": np.uint8,
@@ -54,9 +54,9 @@ class OnnxRuntime:
         return self._session.run(None, {self._input_name: input_nhwc})[0]
 
 
-def _tensor(node: Any) -> TensorInfo:
+def _tensor(node: Any) -> Tensor:
     if node.type not in _DTYPES:
         raise FileError(f"tensor {node.name!r} is {node.type}; a classifier's is one of {', '.join(_DTYPES)}")
     # A free batch dimension is a name or None; edgevision runs one picture at a time.
     shape = tuple(size if isinstance(size, int) else 1 if axis == 0 else -1 for axis, size in enumerate(node.shape))
-    return TensorInfo(shape, np.dtype(_DTYPES[node.type]))
+    return Tensor(shape, np.dtype(_DTYPES[node.type]))

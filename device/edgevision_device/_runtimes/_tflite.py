@@ -4,29 +4,20 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from .._errors import FileError, MissingPackageError
+from ._quiet import without_greetings
+from ._tensor import Tensor
 
 #: name → (module, distribution, extra)
 _PACKAGES = {
     "litert": ("ai_edge_litert.interpreter", "ai-edge-litert", "litert"),
     "tflite-runtime": ("tflite_runtime.interpreter", "tflite-runtime", "tflite"),
 }
-
-
-@dataclass(frozen=True)
-class TensorInfo:
-    """Shape, dtype and quantization of an input or output; scale 0 means not quantized."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    scale: float = 0.0
-    zero_point: int = 0
 
 
 class TfliteRuntime:
@@ -49,8 +40,9 @@ class TfliteRuntime:
         self.version = importlib.metadata.version(distribution)
         self.threads = threads
         try:
-            self._interpreter: Any = module.Interpreter(model_content=model, num_threads=threads)
-            self._interpreter.allocate_tensors()
+            with without_greetings():
+                self._interpreter: Any = module.Interpreter(model_content=model, num_threads=threads)
+                self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise FileError(f"{name} {self.version} refuses the model: {_first_line(error)}") from error
         inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
@@ -70,9 +62,9 @@ class TfliteRuntime:
         return self._interpreter.get_tensor(self._output_index)
 
 
-def _tensor(details: dict[str, Any]) -> TensorInfo:
+def _tensor(details: dict[str, Any]) -> Tensor:
     scale, zero_point = details["quantization"]
-    return TensorInfo(tuple(int(n) for n in details["shape"]), np.dtype(details["dtype"]), scale, zero_point)
+    return Tensor(tuple(int(n) for n in details["shape"]), np.dtype(details["dtype"]), scale, zero_point)
 
 
 def _first_line(error: Exception) -> str:

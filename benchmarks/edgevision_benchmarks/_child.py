@@ -1,0 +1,226 @@
+"""The process that measures one file: a JSON request on standard input, JSON lines on standard output.
+
+A process of its own, because a peak of memory and a first run happen once in a process, and because native code that
+dies on a damaged file takes its process along.
+
+Request, see `Request`. Answer, one object a line: any number of `{"stage", "done", "total"}`, then one `{"result"}` or
+`{"error"}`; none of the last two means that the process died.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Callable, Optional
+
+import numpy as np
+import numpy.typing as npt
+
+from edgevision_device import (
+    RUNTIMES,
+    Classifier,
+    DataError,
+    EdgevisionError,
+    LabelledPicture,
+    Metadata,
+    Percentiles,
+    PictureError,
+    load_opencv,
+    read_picture,
+)
+
+__all__ = ["Request", "main", "time_runs"]
+
+Pixels = npt.NDArray[np.uint8]
+Send = Callable[[dict[str, Any]], None]
+
+#: Latency cycles over so many preprocessed pictures: enough that no branch predictor learns one, little memory.
+_SAMPLE = 32
+
+#: Imported before the file is opened, so that neither its memory nor its time counts the runtime's own library.
+_MODULES = {
+    "litert": "ai_edge_litert.interpreter",
+    "tflite-runtime": "tflite_runtime.interpreter",
+    "onnxruntime": "onnxruntime",
+}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the parent asks for.
+
+    Attributes:
+        file, format: the model file and its format.
+        given: `Metadata.to_json` of a file that edgevision did not write, else None.
+        runtime, threads: for `Classifier`.
+        warmup_runs, warmup_limit_s, runs, runs_limit_s, least_runs: as in `Settings`.
+        pictures: path and label of each.
+    """
+
+    file: str
+    format: str
+    given: Optional[str]
+    runtime: Optional[str]
+    threads: Optional[int]
+    warmup_runs: int
+    warmup_limit_s: Optional[float]
+    runs: int
+    runs_limit_s: Optional[float]
+    least_runs: int
+    pictures: list[tuple[str, str]]
+
+
+def main() -> int:
+    """Answer the request on standard input."""
+    request = Request(**json.load(sys.stdin))
+    # Native libraries print to standard output when they like: the answers keep it, everybody else gets the log.
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+
+    def send(answer: dict[str, Any]) -> None:
+        print(json.dumps(answer), file=answers, flush=True)
+
+    try:
+        send({"result": _measure(request, send)})
+    except EdgevisionError as error:
+        send({"error": str(error)})
+    return 0
+
+
+def _measure(request: Request, send: Send) -> dict[str, Any]:
+    pictures = [LabelledPicture(Path(path), label) for path, label in request.pictures]
+    given = None if request.given is None else Metadata.from_record(json.loads(request.given))
+    load_opencv()
+    for name in RUNTIMES[request.format] if request.runtime is None else (request.runtime,):
+        with contextlib.suppress(ImportError, KeyError):
+            importlib.import_module(_MODULES[name])
+            break
+    _reset_peak()
+    before_bytes = _peak_bytes()
+
+    start = time.perf_counter_ns()
+    classifier = Classifier(request.file, threads=request.threads, runtime=request.runtime, given=given)
+    open_ms = (time.perf_counter_ns() - start) / 1e6
+    opened_bytes = _peak_bytes()
+
+    sample = _sample(classifier, pictures)
+    # A photograph decodes to more bytes than many a model has; they are not the file's.
+    could_reset = _reset_peak()
+    (first_ms,) = time_runs(classifier.run, sample, 1)
+    warmup = time_runs(classifier.run, sample, request.warmup_runs, request.warmup_limit_s)
+    times_ms = time_runs(classifier.run, sample, request.runs, request.runs_limit_s, request.least_runs)
+    ran_bytes = _peak_bytes()
+
+    tally = _classify_all(classifier, pictures, send)
+    known = before_bytes is not None and opened_bytes is not None and ran_bytes is not None
+    peak_bytes = max(opened_bytes or 0, ran_bytes or 0)
+    return {
+        "runtime": classifier.runtime.name,
+        "runtime_version": classifier.runtime.version,
+        "threads": classifier.runtime.threads,
+        "open_ms": open_ms,
+        "first_ms": first_ms,
+        "warmup_runs": len(warmup),
+        "latency": Percentiles.of_ms(times_ms).__dict__,
+        "memory_peak_bytes": peak_bytes if known else None,
+        "memory_before_bytes": before_bytes,
+        "memory_file_bytes": peak_bytes - (before_bytes or 0) if known and could_reset else None,
+        **tally,
+    }
+
+
+def time_runs(
+    run: Callable[[Pixels], object],
+    sample: Sequence[Pixels],
+    runs: int,
+    limit_s: Optional[float] = None,
+    least: int = 1,
+    clock_ns: Callable[[], int] = time.perf_counter_ns,
+) -> list[float]:
+    """Time up to `runs` runs, in milliseconds; fewer, but at least `least`, once `limit_s` have passed."""
+    times_ms: list[float] = []
+    started = clock_ns()
+    while len(times_ms) < runs:
+        pixels = sample[len(times_ms) % len(sample)]
+        before = clock_ns()
+        run(pixels)
+        after = clock_ns()
+        times_ms.append((after - before) / 1e6)
+        if limit_s is not None and after - started >= limit_s * 1e9 and len(times_ms) >= least:
+            break
+    return times_ms
+
+
+def _sample(classifier: Classifier, pictures: Sequence[LabelledPicture]) -> list[Pixels]:
+    """Preprocess pictures from all over the list, which is sorted by label."""
+    spread = pictures[:: max(1, len(pictures) // _SAMPLE)][:_SAMPLE]
+    readable = list(_preprocessed(classifier, spread)) or list(islice(_preprocessed(classifier, pictures), 1))
+    if not readable:
+        raise DataError(f"none of the {len(pictures)} pictures can be decoded, the first one is {pictures[0].path}")
+    return readable
+
+
+def _preprocessed(classifier: Classifier, pictures: Iterable[LabelledPicture]) -> Iterator[Pixels]:
+    for picture in pictures:
+        with contextlib.suppress(PictureError):
+            yield classifier.preprocess(read_picture(picture.path))
+
+
+def _classify_all(classifier: Classifier, pictures: Sequence[LabelledPicture], send: Send) -> dict[str, Any]:
+    """Classify every picture, one in memory at a time."""
+    counts: dict[tuple[str, str], int] = {}
+    times_ms: list[float] = []
+    skipped: list[str] = []
+    told = 0.0
+    for done, picture in enumerate(pictures):
+        if time.monotonic() - told > 0.1:
+            told = time.monotonic()
+            send({"stage": "accuracy", "done": done, "total": len(pictures)})
+        try:
+            decoded = read_picture(picture.path)
+        except PictureError as error:
+            skipped.append(str(error))
+            continue
+        start = time.perf_counter_ns()
+        pixels = classifier.preprocess(decoded)
+        times_ms.append((time.perf_counter_ns() - start) / 1e6)
+        best = classifier.rank(classifier.run(pixels))[0]
+        counts[picture.label, best.label] = counts.get((picture.label, best.label), 0) + 1
+    place = {label: index for index, label in enumerate(classifier.metadata.labels)}
+    confusion: dict[str, dict[str, int]] = {}
+    for true, predicted in sorted(counts, key=lambda pair: (place[pair[0]], place[pair[1]])):
+        confusion.setdefault(true, {})[predicted] = counts[true, predicted]
+    return {"confusion": confusion, "preprocess": Percentiles.of_ms(times_ms).__dict__, "skipped": skipped}
+
+
+def _peak_bytes() -> Optional[int]:
+    """Return the most memory that was ever resident, or None where /proc does not say.
+
+    Not getrusage's ru_maxrss: Linux keeps that over exec, so a child starts with its parent's.
+    """
+    with contextlib.suppress(OSError), open("/proc/self/status", encoding="utf-8") as status:
+        for line in status:
+            if line.startswith("VmHWM:"):
+                return 1024 * int(line.split()[1])
+    return None
+
+
+def _reset_peak() -> bool:
+    """Set the peak to what is resident now (proc(5), clear_refs); return whether that is possible here."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    except OSError:
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

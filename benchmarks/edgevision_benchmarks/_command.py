@@ -1,0 +1,103 @@
+"""Measure accuracy, latency, memory and size of model files on labelled pictures."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Optional
+
+from edgevision_device import add_runtime_arguments, describe_foreign
+
+from ._measure import OnProgress, benchmark
+from ._outputs import refuse_unwritable, to_json, write_report
+
+__all__ = ["add_arguments", "run"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments. `edgevision benchmark` declares the same, so that both command lines are one."""
+    parser.add_argument("files", nargs="+", metavar="FILE", help="a .tflite or .onnx file")
+    parser.add_argument("--data", required=True, metavar="FOLDER", help="FOLDER/<label>/*, or FOLDER/test/<label>/*")
+    parser.add_argument("--out", metavar="DIR", help="write report.json and report.html there")
+    parser.add_argument("--runs", type=int, metavar="N", help="runs to time (default: 200, at most 8 s, at least 30)")
+    parser.add_argument("--warmup", type=int, metavar="N", help="runs before those (default: 20, at most 2 s)")
+    add_runtime_arguments(parser)
+    parser.add_argument("--json", action="store_true", help="print the report as JSON instead of the table")
+    parser.add_argument("--overwrite", action="store_true", help="replace a report in --out")
+    parser.add_argument("--strict", action="store_true", help="stop at a picture that cannot be decoded")
+    foreign = parser.add_argument_group("for files that edgevision did not write")
+    foreign.add_argument("--labels", metavar="FILE", help="text file, one label a line")
+    foreign.add_argument("--resize", metavar="MODE", help="stretch, crop, letterbox")
+    foreign.add_argument("--pixels", metavar="RANGE", help="what they take: 0..255, 0..1, -1..1, imagenet, or MEAN:STD")
+    foreign.add_argument("--color-order", default="rgb", metavar="ORDER", help="rgb, bgr (default: rgb)")
+
+
+def run(args: argparse.Namespace, data_name: Optional[str] = None) -> int:
+    """Do the work; return 1 if a file could not be measured.
+
+    Args:
+        args: of `add_arguments`, and `command_line` of `run_cli`.
+        data_name: what the report calls the pictures, where `args.data` is only where they were put.
+    """
+    from ._table import print_table
+
+    out = None if args.out is None else Path(args.out)
+    if out is not None:
+        refuse_unwritable(out, overwrite=args.overwrite)
+    with _progress(args.files) as on_progress:
+        report = benchmark(
+            args.files,
+            args.data,
+            runs=args.runs,
+            warmup=args.warmup,
+            threads=args.threads,
+            runtime=args.runtime,
+            given=describe_foreign("foreign", args.labels, args.resize, args.pixels, args.color_order),
+            strict=args.strict,
+            data_name=data_name,
+            command=shlex.join(args.command_line),
+            on_progress=on_progress,
+        )
+    for line in report.pictures.skipped:
+        print(f"skipped: {line}", file=sys.stderr)
+    written = [] if out is None else write_report(report, out, overwrite=args.overwrite)
+    if args.json:
+        sys.stdout.write(to_json(report))
+    else:
+        print_table(report)
+    if written:
+        print(f"wrote {' and '.join(str(path) for path in written)}", file=sys.stderr)
+    return 1 if any(file.error for file in report.files) else 0
+
+
+@contextmanager
+def _progress(files: list[str]) -> Generator[OnProgress, None, None]:
+    """Show a bar on a terminal; elsewhere write a line for each file that is done."""
+    if not sys.stderr.isatty():
+
+        def write_line(name: str, stage: str, done: int, total: int) -> None:
+            if stage in ("done", "failed"):
+                print(f"{name}: {'measured' if stage == 'done' else 'failed'}", file=sys.stderr)
+
+        yield write_line
+        return
+
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        overall = progress.add_task("files", total=len(files))
+        current = progress.add_task("pictures")
+
+        def move(name: str, stage: str, done: int, total: int) -> None:
+            progress.update(current, description=escape(f"{name}  {stage}"), completed=done, total=total)
+            if stage in ("done", "failed"):
+                progress.advance(overall)
+
+        yield move

@@ -1,0 +1,183 @@
+"""The report as one HTML file that needs nothing else: no script, no font, no picture from elsewhere."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Optional
+
+from edgevision_device import UsageError
+
+from ._conditions import Conditions
+from ._plot import arrange
+from ._report import FileResult, Measurement, Recall, Report
+from ._table import COLUMNS, best_texts, notes
+from ._text import interval_text, ms_text, percent_text, size_text
+
+__all__ = ["render_html"]
+
+#: A matrix of more labels than this is a list of its commonest confusions instead.
+_MATRIX_LABELS = 30
+_LISTED = 30
+
+#: Width, height, radius of the largest file, and whether there is room for sizes: on a desk, and on a phone.
+_PLOTS = ((1040.0, 430.0, 22.0, True), (400.0, 430.0, 15.0, False))
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """A value in the table of files."""
+
+    heading: str
+    text: str
+    best: bool
+
+
+@dataclass(frozen=True)
+class _Heat:
+    """A cell of the confusion matrix; `heat` between 0 and 1 is how strongly it is colored."""
+
+    pictures: int
+    right: bool
+    heat: float
+    tooltip: str
+
+
+@dataclass(frozen=True)
+class _Confusion:
+    """The confusions of one file: a matrix, or for many labels the commonest ones as `(true, predicted, pictures)`."""
+
+    file: FileResult
+    found: Measurement
+    columns: list[str]
+    rows: list[tuple[str, list[_Heat]]]
+    commonest: list[tuple[str, str, int]]
+    recalls: list[Recall]
+    left_out: int
+
+
+def render_html(report: Report, featured: Optional[str] = None) -> str:
+    """Return the report as HTML.
+
+    Args:
+        report: what `benchmark` returned.
+        featured: name of the file to put first and to show the confusion matrix of; default: the int8 `.tflite`, or
+            else the most accurate file, of equals the fastest.
+
+    Raises:
+        UsageError: `featured` was not measured.
+    """
+    # Here, because `--help` must not wait for it.
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["percent"] = percent_text
+    environment.filters["interval"] = interval_text
+    environment.filters["ms"] = ms_text
+    environment.filters["size"] = _size
+    template = environment.from_string(Path(__file__).with_name("report.html.jinja").read_text(encoding="utf-8"))
+    return template.render(_context(report, featured))
+
+
+def _context(report: Report, featured: Optional[str]) -> dict[str, Any]:
+    chosen, found = _choose(report, featured)
+    titles = _titles([file for file, _ in report.measured])
+    low = min(found.top1_interval[0] for _, found in report.measured)
+    high = max(found.top1_interval[1] for _, found in report.measured)
+    others = [row for row in report.measured if row[0] is not chosen]
+    return {
+        "report": report,
+        "chosen": chosen,
+        "found": found,
+        "reference": _reference(report, chosen),
+        "headings": [heading for heading, *_ in COLUMNS],
+        "cells": dict(zip((file.name for file, _ in report.measured), _cells(report))),
+        # The strips beside the figures share one scale: from the lowest end of an interval to the highest.
+        "strip_start": 100 * low,
+        "strip_width": max(high - low, 1e-9),
+        "notes": notes(report),
+        "plots": [arrange(report.measured, titles, chosen, *size) for size in _PLOTS],
+        "formats": sorted({file.format or "" for file, _ in report.measured}, reverse=True),
+        "confusion": _confusion(chosen, found),
+        "other_confusions": [_confusion(*row) for row in others],
+        "conditions": _conditions(report.conditions),
+        "machine": report.conditions.board or report.conditions.cpu or report.conditions.architecture,
+    }
+
+
+def _size(size_bytes: float) -> str:
+    """Write a size that no line break parts from its unit."""
+    return size_text(size_bytes).replace(" ", "\u00a0")
+
+
+def _choose(report: Report, name: Optional[str]) -> tuple[FileResult, Measurement]:
+    for file, found in report.measured:
+        if file.name == name or (name is None and (file.format, file.recipe) == ("tflite", "int8")):
+            return file, found
+    if name is not None:
+        raise UsageError(f"{name} was not measured; measured: {', '.join(file.name for file, _ in report.measured)}")
+    return max(report.measured, key=lambda row: (row[1].top1, -row[1].latency.p50_ms))
+
+
+def _reference(report: Report, chosen: FileResult) -> Optional[tuple[FileResult, Measurement]]:
+    """Return the float32 file of the same format, to compare the chosen one with."""
+    for file, found in report.measured:
+        if file is not chosen and (file.format, file.recipe) == (chosen.format, "float32"):
+            return file, found
+    return None
+
+
+def _titles(files: list[FileResult]) -> list[str]:
+    """Return short names; the full one where two would be the same."""
+    counts = Counter(file.title for file in files)
+    return [file.title if counts[file.title] == 1 else file.name for file in files]
+
+
+def _cells(report: Report) -> list[list[_Cell]]:
+    best = best_texts(report)
+    rows: list[list[_Cell]] = []
+    for row in report.measured:
+        values = [(heading, value(*row), write) for heading, value, write, _ in COLUMNS]
+        texts = [(heading, "n/a" if value is None else write(value)) for heading, value, write in values]
+        rows.append([_Cell(heading, text, text == mark) for (heading, text), mark in zip(texts, best)])
+    return rows
+
+
+def _confusion(file: FileResult, found: Measurement) -> _Confusion:
+    seen = dict.fromkeys(found.confusion)
+    seen.update(dict.fromkeys(label for row in found.confusion.values() for label in row))
+    columns = list(seen)
+    recalls = found.recalls
+    if len(columns) > _MATRIX_LABELS:
+        pairs = [(true, wrong, n) for true, row in found.confusion.items() for wrong, n in row.items() if wrong != true]
+        commonest = sorted(pairs, key=lambda pair: -pair[2])[:_LISTED]
+        worst = sorted(recalls, key=lambda recall: recall.share)[:_LISTED]
+        return _Confusion(file, found, [], [], commonest, worst, len(recalls) - len(worst))
+    rows = [(true, [_heat(true, label, row) for label in columns]) for true, row in found.confusion.items()]
+    return _Confusion(file, found, columns, rows, [], recalls, 0)
+
+
+def _heat(true: str, label: str, row: dict[str, int]) -> _Heat:
+    pictures = row.get(label, 0)
+    share = pictures / sum(row.values())
+    # Mistakes are few where it matters: the root makes one in a hundred visible beside one in four.
+    heat = share if label == true else min(1.0, 0.12 + share**0.5) if pictures else 0.0
+    return _Heat(pictures, label == true, heat, f"{pictures} of {sum(row.values())} pictures of {true} called {label}")
+
+
+def _conditions(conditions: Conditions) -> list[tuple[str, str]]:
+    bits = "" if conditions.userland_bits == 64 else f", {conditions.userland_bits}-bit userland"
+    memory = None if conditions.memory_bytes is None else f"{conditions.memory_bytes / 2**30:.1f} GiB"
+    known = {
+        "board": conditions.board,
+        "processor": conditions.cpu,
+        "cores": str(conditions.cores),
+        "architecture": conditions.architecture + bits,
+        "memory": memory,
+        "system": conditions.system,
+        "kernel": conditions.kernel,
+        "Python": conditions.python,
+        "governor": conditions.governor or "not readable",
+    }
+    return [(name, value) for name, value in known.items() if value is not None]

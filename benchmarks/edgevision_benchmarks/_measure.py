@@ -1,0 +1,265 @@
+"""Measuring files, each in a process of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Callable, Optional, Union, cast
+
+from edgevision_device import (
+    RUNTIMES,
+    EdgevisionError,
+    FileError,
+    ForeignFileError,
+    Metadata,
+    Percentiles,
+    UsageError,
+    read_model_file,
+    require_known,
+)
+
+from ._child import Request
+from ._conditions import read_conditions
+from ._data import choose_split, find_known, hash_files
+from ._report import FileResult, Measurement, Pictures, Report, Settings
+
+__all__ = ["OnProgress", "benchmark"]
+
+#: Told the file's name (empty while pictures are hashed), the stage, and how many of how many are done.
+OnProgress = Callable[[str, str, int, int], None]
+
+#: Unless the caller says how many runs: enough for a p99 with two times above it, and bounded, because a slow model on
+#: a slow board must not take an hour.
+_DEFAULT = Settings(warmup_runs=20, warmup_limit_s=2.0, runs=200, runs_limit_s=8.0, least_runs=30)
+
+StrPath = Union[str, "os.PathLike[str]"]
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A row before measuring, and what is needed to measure it."""
+
+    row: FileResult
+    metadata: Optional[Metadata] = None
+    given: Optional[str] = None
+
+
+def benchmark(
+    files: Sequence[StrPath],
+    folder: StrPath,
+    *,
+    runs: Optional[int] = None,
+    warmup: Optional[int] = None,
+    threads: Optional[int] = None,
+    runtime: Optional[str] = None,
+    given: Optional[Metadata] = None,
+    strict: bool = False,
+    data_name: Optional[str] = None,
+    command: Optional[str] = None,
+    on_progress: Optional[OnProgress] = None,
+) -> Report:
+    """Measure accuracy, latency and memory of model files on a folder of labelled pictures.
+
+    Args:
+        files: `.tflite` and `.onnx` files.
+        folder: `folder/<label>/<picture>`, or `folder/{train,val,test}/<label>/<picture>`, of which `test` is used.
+        runs: how many runs to time, exactly; default: 200, but after 30 no longer than 8 seconds.
+        warmup: how many runs to let pass before, exactly; default: 20, but no longer than 2 seconds.
+        threads: for the runtime, 1 to 256; default: the cores this process may use, at most 4.
+        runtime: `litert`, `tflite-runtime` or `onnxruntime`; default: the first one installed that reads the file.
+        given: what to assume of files that edgevision did not write.
+        strict: raise PictureError at a picture that cannot be decoded, instead of skipping it.
+        data_name: what the report calls the pictures; default: the folder.
+        command: what the report says made it.
+        on_progress: told what is being done.
+
+    Returns:
+        One row per file. A file that cannot be opened, or that takes its process down, is a row with an error.
+
+    Raises:
+        UsageError: no files, a file given twice, a number out of range, an unknown runtime.
+        DataError: pictures missing or badly laid out, or a label that a file does not know.
+        FileError: a file that is not there, or none that could be measured.
+    """
+    tell: OnProgress = on_progress or (lambda name, stage, done, total: None)
+    settings = _settings(runs, warmup)
+    if threads is not None and not 1 <= threads <= 256:
+        raise UsageError(f"threads must lie between 1 and 256, got {threads}")
+    if runtime is not None:
+        require_known("runtime", runtime, sorted({name for names in RUNTIMES.values() for name in names}))
+    candidates = _open_all(files, given)
+    readable = [(each.row, each.metadata) for each in candidates if each.metadata is not None]
+    for row, _ in readable:
+        if runtime is not None and runtime not in RUNTIMES[row.format or ""]:
+            raise UsageError(f"the runtime {runtime} does not read {row.path}; measure .tflite and .onnx files apart")
+    home, split = choose_split(Path(folder))
+    if not readable:
+        raise FileError(_none_measured([each.row for each in candidates]))
+    pictures = find_known(home, [(row.path, metadata.labels) for row, metadata in readable])
+    sha256 = hash_files(pictures, decode=strict, on_read=lambda done: tell("", "reading", done, len(pictures)))
+
+    rows: list[FileResult] = []
+    skipped: tuple[str, ...] = ()
+    for each in candidates:
+        row = each.row
+        if each.metadata is not None:
+            row = dataclasses.replace(row, warnings=_leaks(each.metadata, sha256))
+            request = Request(
+                file=row.path,
+                format=row.format or "",
+                given=each.given,
+                runtime=runtime,
+                threads=threads,
+                **dataclasses.asdict(settings),
+                pictures=[(str(picture.path), picture.label) for picture in pictures],
+            )
+            answer = _run_child(request, lambda stage, done, total, name=row.name: tell(name, stage, done, total))
+            if isinstance(answer, str):
+                row = dataclasses.replace(row, error=answer)
+            else:
+                skipped = skipped or tuple(answer.pop("skipped"))
+                row = dataclasses.replace(row, measured=_measurement(answer))
+        rows.append(row)
+        tell(row.name, "failed" if row.error else "done", 1, 1)
+    if not any(row.measured for row in rows):
+        raise FileError(_none_measured(rows))
+
+    from . import __version__
+
+    return Report(
+        edgevision=__version__,
+        created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        command=command,
+        conditions=read_conditions(),
+        pictures=Pictures(
+            name=data_name or str(folder),
+            split=split,
+            sha256=sha256,
+            count=len(pictures),
+            labels=tuple(dict.fromkeys(picture.label for picture in pictures)),
+            skipped=skipped,
+        ),
+        settings=settings,
+        files=tuple(rows),
+    )
+
+
+def _settings(runs: Optional[int], warmup: Optional[int]) -> Settings:
+    if runs is not None and runs < 1:
+        raise UsageError(f"runs must be at least 1, got {runs}")
+    if warmup is not None and warmup < 0:
+        raise UsageError(f"warm-up runs must be at least 0, got {warmup}")
+    settings = _DEFAULT
+    if runs is not None:
+        settings = dataclasses.replace(settings, runs=runs, runs_limit_s=None, least_runs=runs)
+    if warmup is not None:
+        settings = dataclasses.replace(settings, warmup_runs=warmup, warmup_limit_s=None)
+    return settings
+
+
+def _open_all(files: Sequence[StrPath], given: Optional[Metadata]) -> list[_Candidate]:
+    """Verify every file; a damaged or foreign one becomes a row with an error, a missing one raises."""
+    paths = [Path(file) for file in files]
+    if not paths:
+        raise UsageError("no model files to measure; name .tflite and .onnx files")
+    resolved = [path.resolve() for path in paths]
+    for index, path in enumerate(resolved):
+        if path in resolved[:index]:
+            raise UsageError(f"{paths[index]} is given twice; name each file once")
+    common = os.path.commonpath([path.absolute().parent for path in paths])
+    return [_open(path, os.path.relpath(path.absolute(), common), given) for path in paths]
+
+
+def _open(path: Path, name: str, given: Optional[Metadata]) -> _Candidate:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise FileError(f"cannot read the model file {path}: {error.strerror}") from error
+    row = FileResult(str(path), name, len(content), hashlib.sha256(content).hexdigest())
+    record = None
+    try:
+        try:
+            file = read_model_file(path)
+        except ForeignFileError:
+            if given is None:
+                raise
+            file = read_model_file(path, given)
+            record = given.to_json(sha256=file.sha256, size_bytes=file.size_bytes)
+    except EdgevisionError as error:
+        return _Candidate(dataclasses.replace(row, error=str(error)))
+    row = dataclasses.replace(row, format=file.format, recipe=file.metadata.recipe)
+    return _Candidate(row, file.metadata, record)
+
+
+def _leaks(metadata: Metadata, sha256: str) -> tuple[str, ...]:
+    """Say so if the model has seen exactly these pictures before."""
+    origins = {"trained": metadata.trained_on, "calibrated": metadata.calibrated_on}
+    return tuple(
+        f"it was {verb} on these very pictures ({origin.name}): its top-1 says nothing about new ones"
+        for verb, origin in origins.items()
+        if origin is not None and origin.sha256 == sha256
+    )
+
+
+def _none_measured(rows: Sequence[FileResult]) -> str:
+    first = rows[0].error or ""
+    return first if len(rows) == 1 else f"none of the {len(rows)} files could be measured; the first: {first}"
+
+
+def _measurement(answer: dict[str, Any]) -> Measurement:
+    latency, preprocess = (Percentiles(**answer.pop(key)) for key in ("latency", "preprocess"))
+    return Measurement(**answer, latency=latency, preprocess=preprocess)
+
+
+def _child_command() -> list[str]:
+    # Not `-m`: that puts the working directory first on the path, where a user's `queue.py` may lie. The child imports
+    # from where this process does.
+    code = f"import sys; sys.path[:] = {sys.path!r}; from edgevision_benchmarks._child import main; sys.exit(main())"
+    return [sys.executable, "-c", code]
+
+
+def _run_child(request: Request, on_stage: Callable[[str, int, int], None]) -> Union[dict[str, Any], str]:
+    """Return what the child found, or one line on why it found nothing."""
+    # Files, not pipes, for what goes in and for its log: nobody has to read and write at the same time.
+    with tempfile.TemporaryFile() as asked, tempfile.TemporaryFile() as log:
+        asked.write(json.dumps(dataclasses.asdict(request)).encode())
+        asked.seek(0)
+        on_stage("latency", 0, len(request.pictures))
+        child = subprocess.Popen(_child_command(), stdin=asked, stdout=subprocess.PIPE, stderr=log)
+        try:
+            for line in cast("IO[bytes]", child.stdout):
+                answer: dict[str, Any] = json.loads(line)
+                if "result" in answer:
+                    return answer["result"]
+                if "error" in answer:
+                    return answer["error"]
+                on_stage(answer["stage"], answer["done"], answer["total"])
+            return _obituary(child.wait(), log)
+        finally:
+            child.kill()
+            child.wait()
+            cast("IO[bytes]", child.stdout).close()
+
+
+def _obituary(code: int, log: IO[bytes]) -> str:
+    """Say how a process died that did not answer."""
+    if code < 0:
+        try:
+            name = signal.Signals(-code).name
+        except ValueError:
+            name = f"signal {-code}"
+        advice = "; most likely the system ran out of memory" if name == "SIGKILL" else ""
+        return f"the runtime crashed: its process died of {name}{advice}"
+    log.seek(0)
+    lines = log.read().decode(errors="replace").strip().splitlines()
+    return f"its process ended with code {code}: {lines[-1] if lines else 'no message'}"

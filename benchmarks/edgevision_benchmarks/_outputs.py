@@ -1,0 +1,57 @@
+"""The two files of a report."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Optional, Union
+
+from edgevision_device import UsageError, refuse_existing, write_atomically
+
+from ._html import render_html
+from ._report import Report
+
+__all__ = ["refuse_unwritable", "to_json", "write_report"]
+
+_NAMES = ("report.json", "report.html")
+
+
+def write_report(
+    report: Report, out_dir: Union[str, os.PathLike[str]], *, overwrite: bool = False, featured: Optional[str] = None
+) -> tuple[Path, Path]:
+    """Write `report.json` and `report.html` into `out_dir`, each whole or not at all; return their paths.
+
+    Args:
+        report: what `benchmark` returned.
+        out_dir: made if it does not exist.
+        overwrite: replace a report that is there.
+        featured: see `render_html`.
+
+    Raises:
+        UsageError: a report is there and `overwrite` is false, or `out_dir` cannot be written to.
+    """
+    out = Path(out_dir)
+    refuse_unwritable(out, overwrite=overwrite)
+    html = render_html(report, featured)
+    contents = (to_json(report), html)
+    paths = (out / _NAMES[0], out / _NAMES[1])
+    for path, content in zip(paths, contents):
+        # A file's name may hold bytes that are no UTF-8. Python keeps them as lone surrogates, which JSON may escape.
+        write_atomically(path, content.encode(errors="backslashreplace"))
+    return paths
+
+
+def to_json(report: Report) -> str:
+    """Return the text of `report.json`."""
+    return json.dumps(report.to_record(), indent=2, ensure_ascii=False) + "\n"
+
+
+def refuse_unwritable(out: Path, *, overwrite: bool) -> None:
+    """Raise UsageError if a report could not be written. Call it before slow work."""
+    existing = next(path for path in (out, *out.absolute().parents) if path.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise UsageError(
+            f"cannot write to {out}: {existing} is not a folder that can be written to; choose another --out"
+        )
+    refuse_existing([out / name for name in _NAMES], overwrite=overwrite)

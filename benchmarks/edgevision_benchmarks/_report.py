@@ -1,0 +1,241 @@
+"""What a benchmark finds, as frozen dataclasses, and the JSON record of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Optional
+
+from edgevision_device import Percentiles
+
+from ._conditions import Conditions
+from ._statistics import wilson_interval
+
+__all__ = ["CONFIDENCE", "FileResult", "Measurement", "Pictures", "Recall", "Report", "Settings"]
+
+#: Of every interval in a report.
+CONFIDENCE = 0.95
+
+#: Raised when a reader of the old record would misread the new one.
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Recall:
+    """How many of a label's pictures were recognized, with the interval of the share."""
+
+    label: str
+    right: int
+    pictures: int
+
+    @property
+    def share(self) -> float:
+        """Between 0 and 1."""
+        return self.right / self.pictures
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson's, at `CONFIDENCE`."""
+        return wilson_interval(self.right, self.pictures, CONFIDENCE)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What one file did in its own process.
+
+    Attributes:
+        runtime, runtime_version, threads: what ran it.
+        confusion: true label → predicted label → pictures; only what occurred, in the order of the file's labels.
+        open_ms: reading and verifying the file and building the interpreter, the runtime's library being loaded.
+        first_ms: the first run.
+        warmup_runs: runs after the first that no figure counts.
+        latency: the runs after those, on preprocessed pictures.
+        preprocess: resizing each decoded picture to the input.
+        memory_peak_bytes: most memory resident while the file was opened and timed, the whole process; None where
+            the system does not say.
+        memory_before_bytes: the same with Python, OpenCV and the runtime loaded, before the file was opened.
+        memory_file_bytes: the difference; None where the system cannot tell it from that of decoding pictures.
+    """
+
+    runtime: str
+    runtime_version: str
+    threads: int
+    confusion: dict[str, dict[str, int]]
+    open_ms: float
+    first_ms: float
+    warmup_runs: int
+    latency: Percentiles
+    preprocess: Percentiles
+    memory_peak_bytes: Optional[int]
+    memory_before_bytes: Optional[int]
+    memory_file_bytes: Optional[int]
+
+    @property
+    def pictures(self) -> int:
+        """How many were classified."""
+        return sum(sum(row.values()) for row in self.confusion.values())
+
+    @property
+    def right(self) -> int:
+        """How many got their own label."""
+        return sum(row.get(label, 0) for label, row in self.confusion.items())
+
+    @property
+    def top1(self) -> float:
+        """The share of pictures that got their own label, between 0 and 1."""
+        return self.right / self.pictures
+
+    @property
+    def top1_interval(self) -> tuple[float, float]:
+        """Wilson's, at `CONFIDENCE`."""
+        return wilson_interval(self.right, self.pictures, CONFIDENCE)
+
+    @property
+    def recalls(self) -> list[Recall]:
+        """One per true label, in the order of the file's labels."""
+        return [Recall(label, row.get(label, 0), sum(row.values())) for label, row in self.confusion.items()]
+
+
+@dataclass(frozen=True)
+class FileResult:
+    """One row: a file, and its measurement or the reason why there is none.
+
+    Attributes:
+        path: as the user gave it.
+        name: the shortest part of the path that tells it from the others.
+        size_bytes, sha256: of the whole file.
+        format, recipe: as the file says; None where it could not be read.
+        warnings: why the numbers may mislead.
+        error: why it was not measured, one line.
+    """
+
+    path: str
+    name: str
+    size_bytes: int
+    sha256: str
+    format: Optional[str] = None
+    recipe: Optional[str] = None
+    warnings: tuple[str, ...] = ()
+    error: Optional[str] = None
+    measured: Optional[Measurement] = None
+
+    @property
+    def title(self) -> str:
+        """Format and recipe for people, or the name where those are unknown."""
+        if self.format is None or self.recipe in (None, "unknown"):
+            return self.name
+        return f"{ {'tflite': 'TFLite', 'onnx': 'ONNX'}.get(self.format, self.format) } {self.recipe}"
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The labelled pictures that every file was measured on.
+
+    Attributes:
+        name: what to call them; the folder unless the caller knows better.
+        split: `test` where the folder held splits, else None.
+        sha256: `hash_pictures` over labels and contents.
+        count: how many there are, those that cannot be decoded among them.
+        labels: the labels of the folder, sorted.
+        skipped: one line for each picture that could not be decoded.
+    """
+
+    name: str
+    split: Optional[str]
+    sha256: str
+    count: int
+    labels: tuple[str, ...]
+    skipped: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What was asked for.
+
+    Attributes:
+        warmup_runs, runs: at most so many.
+        warmup_limit_s, runs_limit_s: stop earlier after so long; None: never.
+        least_runs: but not before so many.
+    """
+
+    warmup_runs: int
+    warmup_limit_s: Optional[float]
+    runs: int
+    runs_limit_s: Optional[float]
+    least_runs: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that one benchmark found.
+
+    Attributes:
+        edgevision: the version that measured.
+        created: UTC, ISO 8601.
+        command: what was typed, quoted for a shell; None from Python.
+    """
+
+    edgevision: str
+    created: str
+    command: Optional[str]
+    conditions: Conditions
+    pictures: Pictures
+    settings: Settings
+    files: tuple[FileResult, ...]
+
+    @property
+    def measured(self) -> list[tuple[FileResult, Measurement]]:
+        """The files that were measured, in order."""
+        return [(file, file.measured) for file in self.files if file.measured is not None]
+
+    def to_record(self) -> dict[str, Any]:
+        """Return the record that `report.json` holds: see the package's docstring."""
+        pictures = dataclasses.asdict(self.pictures)
+        pictures["labels"], pictures["skipped"] = list(self.pictures.labels), list(self.pictures.skipped)
+        return {
+            "format": FORMAT,
+            "edgevision": self.edgevision,
+            "created": self.created,
+            "command": self.command,
+            "conditions": dataclasses.asdict(self.conditions),
+            "pictures": pictures,
+            "settings": {**dataclasses.asdict(self.settings), "confidence": CONFIDENCE},
+            "files": [_file_record(file) for file in self.files],
+        }
+
+
+def _file_record(file: FileResult) -> dict[str, Any]:
+    record: dict[str, Any] = {
+        "path": file.path,
+        "name": file.name,
+        "size_bytes": file.size_bytes,
+        "sha256": file.sha256,
+        "format": file.format,
+        "recipe": file.recipe,
+        "warnings": list(file.warnings),
+        "error": file.error,
+        "measured": None,
+    }
+    if file.measured is not None:
+        found = file.measured
+        low, high = found.top1_interval
+        record["measured"] = {
+            "runtime": found.runtime,
+            "runtime_version": found.runtime_version,
+            "threads": found.threads,
+            "pictures": found.pictures,
+            "right": found.right,
+            "top1_share": found.top1,
+            "top1_low_share": low,
+            "top1_high_share": high,
+            "open_ms": found.open_ms,
+            "first_ms": found.first_ms,
+            "warmup_runs": found.warmup_runs,
+            "latency": dataclasses.asdict(found.latency),
+            "preprocess": dataclasses.asdict(found.preprocess),
+            "memory_peak_bytes": found.memory_peak_bytes,
+            "memory_before_bytes": found.memory_before_bytes,
+            "memory_file_bytes": found.memory_file_bytes,
+            "confusion": found.confusion,
+        }
+    return record

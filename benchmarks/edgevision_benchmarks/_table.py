@@ -1,0 +1,127 @@
+"""The report as a table in the terminal."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Callable, Optional
+
+from ._report import FileResult, Measurement, Report
+from ._text import interval_text, ms_text, percent_text, size_text
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["COLUMNS", "best_texts", "notes", "print_table"]
+
+Column = tuple[
+    str,
+    Callable[[FileResult, Measurement], Optional[float]],
+    Callable[[float], str],
+    Optional[Callable[..., float]],
+]
+
+#: Left out on a terminal narrower than `_WIDE` columns: cut numbers are worse than none.
+_SPARE = ("p90 ms", "open ms", "first ms", "of it the file")
+_WIDE = 110
+#: What is no terminal has no width of its own; no line needs to break there.
+_WIDTH = 240
+
+#: Heading, value, how to write it, and which value is best. Opening and memory are measured once a file and differ from
+#: run to run by more than files do: a mark there would award chance. The interval stands beside top-1.
+COLUMNS: list[Column] = [
+    ("top-1 %", lambda file, found: found.top1, percent_text, max),
+    ("size", lambda file, found: float(file.size_bytes), size_text, min),
+    ("p50 ms", lambda file, found: found.latency.p50_ms, ms_text, min),
+    ("p90 ms", lambda file, found: found.latency.p90_ms, ms_text, min),
+    ("p99 ms", lambda file, found: found.latency.p99_ms, ms_text, min),
+    ("open ms", lambda file, found: found.open_ms, ms_text, None),
+    ("first ms", lambda file, found: found.first_ms, ms_text, None),
+    ("peak memory", lambda file, found: found.memory_peak_bytes, size_text, None),
+    ("of it the file", lambda file, found: found.memory_file_bytes, size_text, None),
+]
+
+
+def best_texts(report: Report) -> list[Optional[str]]:
+    """Return the best value of each column as it is written, None where there is nothing to choose from.
+
+    As written, because files that read the same are equally good: a mark on one of them would claim more than is shown.
+    """
+    best: list[Optional[str]] = []
+    for _, value, write, choose in COLUMNS:
+        values = [found for found in (value(*row) for row in report.measured) if found is not None]
+        differ = len({write(each) for each in values}) > 1
+        best.append(write(choose(values)) if choose is not None and differ else None)
+    return best
+
+
+def notes(report: Report) -> list[str]:
+    """Return what a reader of the table must know, one line each: pictures, runtimes, runs, skipped pictures."""
+    pictures, settings = report.pictures, report.settings
+    split = f", its {pictures.split} split" if pictures.split else ""
+    lines = [
+        f"{pictures.count} pictures of {len(pictures.labels)} labels from {pictures.name}{split} "
+        f"(SHA-256 {pictures.sha256[:12]}…)"
+    ]
+    runtimes = dict.fromkeys(f"{found.runtime} {found.runtime_version}" for _, found in report.measured)
+    threads = sorted({found.threads for _, found in report.measured})
+    counts = ", ".join(f"{count} thread{'s' if count > 1 else ''}" for count in threads)
+    lines.append(f"{' and '.join(runtimes)}, {counts}, one picture at a time")
+    runs, warmup = ([pick(found) for _, found in report.measured] for pick in (_runs, _warmup))
+    limit = "" if settings.runs_limit_s is None else f" (up to {settings.runs} in {settings.runs_limit_s:g} s)"
+    lines.append(f"{_span(runs)} runs timed{limit} after {_span(warmup)} to warm up; the first run stands apart")
+    resizing = [found.preprocess.p50_ms for _, found in report.measured]
+    texts = dict.fromkeys(ms_text(time) for time in (min(resizing), max(resizing)))
+    lines.append(f"preprocessing not included: {' to '.join(texts)} ms a picture (p50)")
+    if pictures.skipped:
+        lines.append(f"{len(pictures.skipped)} of {pictures.count} pictures skipped: they cannot be decoded")
+    return lines
+
+
+def _runs(found: Measurement) -> int:
+    return found.latency.count
+
+
+def _warmup(found: Measurement) -> int:
+    return found.warmup_runs
+
+
+def _span(counts: list[int]) -> str:
+    return str(min(counts)) if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
+
+
+def print_table(report: Report, console: Optional[Console] = None) -> None:
+    """Print one row per file, then the notes, warnings, and what went wrong; on stdout unless told otherwise."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = console or Console(width=None if sys.stdout.isatty() else _WIDTH)
+    # Text, never markup: a path may hold square brackets.
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("file", overflow="fold")
+    best = best_texts(report)
+    columns = [
+        (*column, mark) for column, mark in zip(COLUMNS, best) if console.width >= _WIDE or column[0] not in _SPARE
+    ]
+    for heading, *_ in columns:
+        table.add_column(heading, justify="right", no_wrap=True)
+        if heading == "top-1 %":
+            table.add_column("95 %", justify="right", no_wrap=True, style="dim")
+    for file, found in report.measured:
+        cells = [Text(file.name)]
+        for heading, value, write, _, best_text in columns:
+            number = value(file, found)
+            text = "n/a" if number is None else write(number)
+            cells.append(Text(text, "bold green" if text == best_text else ""))
+            if heading == "top-1 %":
+                cells.append(Text(interval_text(found.top1_interval)))
+        table.add_row(*cells)
+    console.print(table)
+    for line in notes(report):
+        console.print(Text(line, "dim"))
+    for file in report.files:
+        for warning in file.warnings:
+            console.print(Text(f"warning: {file.name}: {warning}", "yellow"))
+        if file.error:
+            console.print(Text(f"failed: {file.name}: {file.error}", "red"))

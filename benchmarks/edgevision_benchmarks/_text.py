@@ -1,0 +1,46 @@
+"""Numbers for people: three digits that matter, and a unit."""
+
+from __future__ import annotations
+
+__all__ = ["interval_text", "ms_text", "percent_text", "size_text"]
+
+
+def percent_text(share: float) -> str:
+    """Write a share between 0 and 1 as per cent, without the sign.
+
+    >>> percent_text(0.9734)
+    '97.3'
+    """
+    return f"{100 * share:.1f}"
+
+
+def interval_text(interval: tuple[float, float]) -> str:
+    """Write an interval of shares as per cent, without the sign.
+
+    >>> interval_text((0.9536, 1.0))
+    '95.4–100.0'
+    """
+    return "\u2013".join(percent_text(share) for share in interval)
+
+
+def ms_text(milliseconds: float) -> str:
+    """Write a time with about three digits.
+
+    >>> [ms_text(ms) for ms in (0.0612, 1.234, 12.34, 123.4)]
+    ['0.061', '1.23', '12.3', '123']
+    """
+    decimals = next((digits for limit, digits in ((1, 3), (10, 2), (100, 1)) if milliseconds < limit), 0)
+    return f"{milliseconds:.{decimals}f}"
+
+
+def size_text(size_bytes: float) -> str:
+    """Write a size with about three digits; 1 kB is 1,000 bytes.
+
+    >>> [size_text(size) for size in (812, 18_240, 4_703_000, 23_000_000)]
+    ['812 B', '18.2 kB', '4.70 MB', '23.0 MB']
+    """
+    if size_bytes < 1000:
+        return f"{size_bytes:.0f} B"
+    value, unit = (size_bytes / 1e3, "kB") if size_bytes < 1e6 else (size_bytes / 1e6, "MB")
+    decimals = 2 if value < 10 else 1 if value < 100 else 0
+    return f"{value:.{decimals}f} {unit}"

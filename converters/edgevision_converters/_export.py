@@ -1,0 +1,112 @@
+"""One model in, one verified file per format and recipe out."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgevision_device import DataOrigin, UsageError, refuse_existing, seal, writing
+
+from ._onnx import convert_onnx
+from ._recipes import chosen
+from ._tflite import convert_tflite
+from ._tflite_flatbuffer import add_tflite_metadata
+from ._verify import Agreement, compare, require_agreement
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from ._source import SourceModel
+
+__all__ = ["Calibration", "ExportedFile", "export_model"]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Pictures on which int8 finds its ranges.
+
+    Attributes:
+        pixels_nhwc: uint8, `(n, height, width, 3)`, preprocessed as the device does.
+        origin: which pictures these are.
+    """
+
+    pixels_nhwc: npt.NDArray[np.uint8]
+    origin: DataOrigin
+
+
+@dataclass(frozen=True)
+class ExportedFile:
+    """A file that was written, and how it compares with its source."""
+
+    path: Path
+    format: str
+    recipe: str
+    size_bytes: int
+    agreement: Agreement
+
+
+def export_model(
+    source: SourceModel,
+    out: str | os.PathLike[str],
+    *,
+    verification: npt.NDArray[np.uint8],
+    calibration: Calibration | None = None,
+    formats: list[str] | None = None,
+    recipes: list[str] | None = None,
+    overwrite: bool = False,
+    on_start: Callable[[str], None] = lambda name: None,
+) -> list[ExportedFile]:
+    """Convert, seal and verify a model.
+
+    Args:
+        source: the model.
+        out: folder for `<name>.<recipe>.tflite` and `<name>.<recipe>.onnx`.
+        verification: uint8 pixels `(n, height, width, 3)` on which every file is compared with the Keras model.
+        calibration: pictures for int8. They should come from the training split.
+        formats, recipes: which files; default all.
+        overwrite: replace files that exist.
+        on_start: called with each file's name before its conversion.
+
+    Returns:
+        One record per file, in the order of `RECIPES`.
+
+    Raises:
+        UsageError: unknown format or recipe, no calibration pictures for int8, or a file that exists.
+        CheckError: a float file disagrees with the Keras model. The files before it are kept, it is not.
+    """
+    pairs = chosen(formats, recipes)
+    if any(recipe == "int8" for _, recipe in pairs) and (calibration is None or not len(calibration.pixels_nhwc)):
+        raise UsageError("int8 needs calibration pictures; give --calibrate DATA, or leave int8 out with --recipes")
+    if not len(verification):
+        raise UsageError("there are no pictures to verify the files on; give some")
+    folder = Path(out)
+    targets = [folder / f"{source.metadata.name}.{recipe}.{format}" for format, recipe in pairs]
+    refuse_existing(targets, overwrite=overwrite)
+    expected = source.scores(verification)
+    exported: list[ExportedFile] = []
+    for (format, recipe), target in zip(pairs, targets, strict=True):
+        on_start(target.name)
+        metadata = dataclasses.replace(
+            source.metadata,
+            recipe=recipe,
+            calibrated_on=calibration.origin if calibration and recipe == "int8" else None,
+        )
+        pixels = calibration.pixels_nhwc if calibration else None
+        if format == "tflite":
+            model = add_tflite_metadata(convert_tflite(source, recipe, pixels), metadata)
+        else:
+            model = convert_onnx(source, recipe, pixels)
+        content = seal(model, metadata, format)
+        # Verified under its temporary name: a file that fails is never seen under its own.
+        with writing(target) as temporary:
+            temporary.write_bytes(content)
+            agreement = compare(temporary, verification, expected)
+            require_agreement(target.name, recipe, agreement)
+        exported.append(ExportedFile(target, format, recipe, len(content), agreement))
+    return exported

@@ -1,0 +1,190 @@
+"""The Keras model to convert, taken apart: its normalization, and the network behind it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgevision_device import FileError, Metadata, Normalization, UsageError, __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import keras
+    import numpy.typing as npt
+
+__all__ = ["SourceModel", "load_keras_model"]
+
+#: Pictures per call of the Keras model; bounds its memory, not its answers.
+_BATCH = 64
+
+
+@dataclass(frozen=True)
+class SourceModel:
+    """A Keras classifier and everything that its files will say about themselves.
+
+    Attributes:
+        model: takes float32 pixels 0..255, `(batch, height, width, 3)`; gives scores, `(batch, labels)`.
+        core: the part of `model` behind its normalization; takes normalized numbers.
+        metadata: labels, size and the rest; recipe and calibration are filled in per file.
+    """
+
+    model: keras.Model
+    core: keras.Model
+    metadata: Metadata
+
+    @classmethod
+    def of(
+        cls,
+        model: keras.Model,
+        labels: Sequence[str],
+        *,
+        name: str,
+        resize: str = "stretch",
+        pixels: str | None = None,
+        logits: bool = False,
+        **more: Any,
+    ) -> SourceModel:
+        """Take a model apart and check that it is a classifier with these labels.
+
+        Args:
+            model: one input, `(batch, height, width, 3)` with fixed height and width; one output, `(batch, labels)`.
+            labels: one per output, in order.
+            name: for the files.
+            resize: how pictures reach the input size.
+            pixels: what numbers the model takes (see `Normalization.parse`); None if it starts with a Rescaling layer.
+            logits: the model ends without softmax; one is added.
+            more: further fields of `Metadata`.
+
+        Raises:
+            UsageError: the model is no such classifier, or `pixels` is missing or in conflict with the model.
+        """
+        import keras
+
+        size_wh = _input_size(model)
+        if not np.isfinite(sum(float(np.abs(weight).max(initial=0)) for weight in model.get_weights())):
+            broken = [layer.name for layer in model.layers if not all(map(_finite, layer.get_weights()))]
+            raise UsageError(f"the model holds NaN or infinite weights, first in layer {broken[0]!r}; train it again")
+        found = _leading_normalization(model)
+        if found is not None and pixels is not None:
+            raise UsageError(f"the model normalizes pixels itself, in layer {found[1].name!r}; leave out --pixels")
+        if found is None and pixels is None:
+            raise UsageError(
+                "the model does not start with a Rescaling layer, so say what numbers it takes: "
+                "--pixels 0..255, 0..1, -1..1, imagenet, or MEAN:STD such as 127:128"
+            )
+        if found is not None:
+            normalization, layer = found
+            core = keras.Model(layer.output, model.outputs[0], name="core")
+        else:
+            normalization = Normalization.parse(pixels or "")
+            core = model
+        if logits:
+            core = keras.Sequential([keras.Input(core.inputs[0].shape[1:]), core, keras.layers.Softmax()], name="core")
+        if found is None or logits:
+            inputs = keras.Input((size_wh[1], size_wh[0], 3), name="pixels")
+            model = keras.Model(inputs, core(_rescaling(normalization)(inputs)))
+        outputs = tuple(model.outputs[0].shape)
+        if len(outputs) != 2 or outputs[1] != len(labels):
+            raise UsageError(
+                f"the model gives {outputs[1:]} numbers per picture and there are {len(labels)} labels; "
+                "give one label per score"
+            )
+        metadata = Metadata(
+            name=name,
+            labels=tuple(labels),
+            size_wh=size_wh,
+            resize=resize,
+            normalization=normalization,
+            edgevision=__version__,
+            **more,
+        )
+        source = cls(model, core, metadata)
+        source.check_scores()
+        return source
+
+    def scores(self, pixels_nhwc: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Run the Keras model on uint8 pixels `(n, height, width, 3)`; return scores `(n, labels)`."""
+        batches = [
+            np.asarray(self.model(pixels_nhwc[start : start + _BATCH].astype(np.float32), training=False))
+            for start in range(0, len(pixels_nhwc), _BATCH)
+        ]
+        return np.concatenate(batches).astype(np.float32)
+
+    def check_scores(self) -> None:
+        """Raise UsageError unless the outputs are scores between 0 and 1 that sum to 1."""
+        width, height = self.metadata.size_wh
+        noise = np.random.default_rng(0).integers(0, 256, (4, height, width, 3), np.uint8)
+        scores = self.scores(noise)
+        if not np.isfinite(scores).all():
+            raise UsageError("the model gives NaN or infinite scores for ordinary pixels; train it again")
+        if scores.min() < 0 or np.abs(scores.sum(1) - 1).max() > 1e-3:
+            raise UsageError(
+                f"the model's outputs are no scores (sum {scores.sum(1)[0]:.3g}, smallest {scores.min():.3g}); "
+                "if they are logits, pass --logits"
+            )
+
+
+def load_keras_model(path: str | os.PathLike[str]) -> keras.Model:
+    """Load a `.keras` or `.h5` file. Raises FileError that says what is wrong with it.
+
+    Custom code inside the file is not run (`safe_mode`).
+    """
+    import keras
+
+    path = Path(path)
+    if not path.is_file():
+        raise FileError(f"no such model file: {path}; give a .keras or .h5 file, or a run folder")
+    try:
+        return keras.models.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # Keras raises whatever the layer that failed raised
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise FileError(f"Keras cannot load {path}: {reason}") from error
+
+
+def _input_size(model: keras.Model) -> tuple[int, int]:
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        raise UsageError(
+            f"a classifier has one input and one output, this model has {len(model.inputs)} and {len(model.outputs)}"
+        )
+    shape = tuple(model.inputs[0].shape)
+    if len(shape) != 4 or shape[3] != 3:
+        raise UsageError(
+            f"the model's input has shape {shape}; a classifier of color pictures has (None, height, width, 3)"
+        )
+    if shape[1] is None or shape[2] is None:
+        raise UsageError(f"the model's input has no fixed height and width: {shape}; build it with a fixed size")
+    return int(shape[2]), int(shape[1])
+
+
+def _leading_normalization(model: keras.Model) -> tuple[Normalization, Any] | None:
+    """Find a scalar Rescaling as the first layer: `x * scale + offset` is `(x - mean) / std`."""
+    import keras
+
+    computing = [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
+    first = computing[0] if computing else None
+    if not isinstance(first, keras.layers.Rescaling):
+        return None
+    scale, offset = np.asarray(first.scale, np.float64), np.asarray(first.offset, np.float64)
+    if scale.size != 1 or offset.size != 1 or not scale > 0:
+        return None
+    std = 1 / float(scale)
+    return Normalization((round(-float(offset) * std, 6),), (round(std, 6),)), first
+
+
+def _rescaling(normalization: Normalization) -> Any:
+    import keras
+
+    mean, std = np.asarray(normalization.mean), np.asarray(normalization.std)
+    scale, offset = 1 / std, -mean / std
+    if scale.size == 1:
+        return keras.layers.Rescaling(float(scale[0]), float(offset[0]), name="normalization")
+    return keras.layers.Rescaling(scale.tolist(), offset.tolist(), name="normalization")
+
+
+def _finite(weights: npt.NDArray[Any]) -> bool:
+    return bool(np.isfinite(weights).all())

@@ -1,0 +1,79 @@
+"""Working ahead on a thread of its own: the next item is made while the one before is used."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Generic, Optional, TypeVar
+
+__all__ = ["Ahead"]
+
+_Item = TypeVar("_Item")
+
+#: How long `close` waits for what is under way. A read that takes longer is stuck in native code until its own time
+#: limit; the thread then ends without anybody waiting for it.
+_JOIN_S = 0.5
+
+
+class Ahead(Generic[_Item]):
+    """Iterates over what `make` yields, in a thread, holding one item ready. To be used as a context manager.
+
+    An exception in the thread is raised here, after the items made before it.
+
+    Args:
+        make: returns the iterator; called and used in the thread only.
+        newest: an item that nobody has taken gives way to the next one, and the thread never waits. Default: the
+            thread makes the next item when the one before is taken, and none is lost.
+    """
+
+    def __init__(self, make: Callable[[], Iterator[_Item]], *, newest: bool) -> None:
+        self._make = make
+        self._newest = newest
+        self._changed = threading.Condition()
+        self._ready: list[_Item] = []  # one at most
+        self._ended = False
+        self._stopped = False
+        self._error: Optional[BaseException] = None
+        self._thread = threading.Thread(target=self._work, name="edgevision-ahead", daemon=True)
+
+    def __enter__(self) -> Ahead[_Item]:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+        self._thread.join(_JOIN_S)
+
+    def __iter__(self) -> Iterator[_Item]:
+        while True:
+            with self._changed:
+                while not self._ready and not self._ended:
+                    self._changed.wait()
+                if not self._ready:
+                    break
+                item = self._ready.pop()
+                self._changed.notify_all()
+            yield item
+        if self._error is not None:
+            raise self._error
+
+    def _work(self) -> None:
+        try:
+            for item in self._make():
+                with self._changed:
+                    self._ready[:] = [item]
+                    self._changed.notify_all()
+                    while self._ready and not self._newest and not self._stopped:
+                        self._changed.wait()
+                    if self._stopped:
+                        break
+                # Else this thread would hold it until the next one is made: a whole picture more.
+                del item
+        except BaseException as error:  # raised again where somebody can handle it
+            self._error = error
+        finally:
+            with self._changed:
+                self._ended = True
+                self._changed.notify_all()

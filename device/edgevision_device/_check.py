@@ -1,0 +1,221 @@
+"""Is this device fit to run a classifier? One finding per question, each with the command that mends it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import shutil
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Optional
+
+import numpy as np
+
+from ._probe import Outcome, try_out
+from ._runtimes import RUNTIMES
+from ._sources import find_cameras
+
+__all__ = ["Finding", "check_device"]
+
+_OPENCV_WHEELS = (
+    "opencv-python",
+    "opencv-python-headless",
+    "opencv-contrib-python",
+    "opencv-contrib-python-headless",
+)
+
+#: Extras of edgevision-device by runtime.
+_EXTRAS = {"litert": "litert", "tflite-runtime": "tflite", "onnxruntime": "onnx"}
+
+#: Bits of `vcgencmd get_throttled`, https://www.raspberrypi.com/documentation/computers/os.html#get_throttled
+_THROTTLED = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
+_SINCE_BOOT = 16
+
+#: A Raspberry Pi slows down from 80 °C on.
+_HOT_C = 80.0
+_LITTLE_MB = 100
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The answer to one question.
+
+    Attributes:
+        name: what was looked at.
+        level: `ok`, `warn` (it runs, and could run better) or `fail` (nothing can run).
+        found: what there is.
+        mend: the command or the deed that helps, if there is need.
+    """
+
+    name: str
+    level: str
+    found: str
+    mend: Optional[str] = None
+
+    def to_record(self) -> dict[str, Any]:
+        """Return what goes into JSON."""
+        return asdict(self)
+
+
+def check_device(root: str | os.PathLike[str] = "/") -> list[Finding]:
+    """Look at Python, packages, cameras and the machine.
+
+    Every runtime and OpenCV are really run, in processes of their own: tflite-runtime under numpy 2 imports well and
+    dies at its first model.
+
+    Args:
+        root: where `dev`, `proc` and `sys` lie.
+    """
+    root = Path(root)
+    opencv, *runtimes = try_out(["opencv", *_EXTRAS])
+    found = [*_python(), *_opencv(opencv), *_runtimes(dict(zip(_EXTRAS, runtimes)))]
+    found += [*_cameras(root), *_governor(root), *_temperature(root), *_throttled(), *_memory(root), *_disk()]
+    return found
+
+
+def _python() -> Iterator[Finding]:
+    bits = 8 * struct.calcsize("P")
+    machine = platform.machine()
+    found = f"{platform.python_version()}, {bits} bits, {machine}, numpy {np.__version__}"
+    if bits == 32 and machine in ("aarch64", "x86_64"):
+        # The kernel says nothing about the programs it runs: a 32-bit system on a 64-bit kernel is common on the Pi.
+        yield Finding("python", "warn", found, "a 64-bit system is faster and runs LiteRT; write one to the card")
+    else:
+        yield Finding("python", "ok", found)
+
+
+def _opencv(outcome: Outcome) -> Iterator[Finding]:
+    wheels = [name for name in _OPENCV_WHEELS if _version_of(name)]
+    if len(wheels) > 1:
+        pip = f"{sys.executable} -m pip"
+        mend = f"{pip} uninstall -y {' '.join(wheels)} && {pip} install {wheels[-1]}"
+        yield Finding("opencv", "warn", f"{' and '.join(wheels)} overwrite one another", mend)
+    if outcome.works:
+        yield Finding("opencv", "ok", outcome.text)
+    elif outcome.installed:
+        yield Finding("opencv", "fail", outcome.text, _install("camera", again=True))
+    else:
+        mend = f"{_install('camera')}, or on Raspberry Pi OS: sudo apt install python3-opencv"
+        yield Finding("opencv", "fail", "not installed", mend)
+
+
+def _version_of(distribution: str) -> Optional[str]:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _runtimes(outcomes: dict[str, Outcome]) -> Iterator[Finding]:
+    # One runtime is enough; what the others lack is worth a word, and a failure only if nothing runs at all.
+    missed = "warn" if any(outcome.works for outcome in outcomes.values()) else "fail"
+    for format, names in RUNTIMES.items():
+        readers = [name for name in names if outcomes[name].works]
+        for name in names:
+            outcome = outcomes[name]
+            install = _install(_EXTRAS[name], again=outcome.installed)
+            if outcome.works:
+                yield Finding(name, "ok", outcome.text)
+            elif outcome.installed:
+                yield Finding(name, "ok" if readers else missed, f"installed, but unusable: {outcome.text}", install)
+            elif readers:
+                yield Finding(name, "ok", f"not installed, nor needed: {readers[0]} runs .{format} files")
+            else:
+                yield Finding(name, missed, f"not installed; it runs .{format} files", install)
+
+
+def _install(extra: str, *, again: bool = False) -> str:
+    return f"{sys.executable} -m pip install {'--force-reinstall ' if again else ''}'edgevision-device[{extra}]'"
+
+
+def _cameras(root: Path) -> Iterator[Finding]:
+    cameras = find_cameras(root)
+    usable = [camera for camera in cameras if not camera.csi]
+    for camera in usable:
+        node = root / camera.path[1:]
+        if os.access(node, os.R_OK | os.W_OK):
+            yield Finding("camera", "ok", f"{camera.path}: {camera.name}")
+        else:
+            mend = "sudo usermod -aG video $USER, then log in again"
+            yield Finding("camera", "warn", f"{camera.path}: {camera.name}, permission denied", mend)
+    for camera in cameras:
+        if camera.csi:
+            has = (
+                "is installed"
+                if importlib.util.find_spec("picamera2")
+                else "is not: sudo apt install python3-picamera2"
+            )
+            found = f"{camera.path}: a CSI camera ({camera.name}), which gives pictures only through Picamera2"
+            mend = f"use a USB camera, or hand Picamera2's pictures on through a Source of your own (Picamera2 {has})"
+            yield Finding("camera", "warn", found, mend)
+    if not cameras:
+        yield Finding("camera", "ok", "none found; files, folders and addresses need none")
+
+
+def _governor(root: Path) -> Iterator[Finding]:
+    governor = _read(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+    if governor in ("powersave", "ondemand", "conservative"):
+        mend = "echo performance | sudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"
+        yield Finding("cpu", "warn", f"{os.cpu_count()} cores, governor {governor}: latencies vary", mend)
+    else:
+        yield Finding("cpu", "ok", f"{os.cpu_count()} cores, governor {governor or 'not adjustable'}")
+
+
+def _temperature(root: Path) -> Iterator[Finding]:
+    text = _read(root / "sys/class/thermal/thermal_zone0/temp")
+    if text is None or not text.lstrip("-").isdigit():
+        return
+    degrees_c = int(text) / 1000
+    if degrees_c >= _HOT_C:
+        yield Finding("temperature", "warn", f"{degrees_c:.0f} °C", "add a heat sink or a fan, or lower --fps")
+    else:
+        yield Finding("temperature", "ok", f"{degrees_c:.0f} °C")
+
+
+def _throttled() -> Iterator[Finding]:
+    if shutil.which("vcgencmd") is None:
+        return
+    try:
+        answer = subprocess.run(["vcgencmd", "get_throttled"], capture_output=True, text=True, timeout=10)
+        bits = int(answer.stdout.strip().rpartition("=")[2], 16)
+    except (OSError, subprocess.TimeoutExpired, ValueError):
+        yield Finding("power", "warn", "vcgencmd get_throttled gives no answer", "sudo usermod -aG video $USER")
+        return
+    now = [text for bit, text in _THROTTLED.items() if bits >> bit & 1]
+    before = [text for bit, text in _THROTTLED.items() if bits >> bit + _SINCE_BOOT & 1 and text not in now]
+    told = [f"now: {', '.join(now)}"] * bool(now) + [f"since start: {', '.join(before)}"] * bool(before)
+    if told:
+        mend = "use the power supply made for this board and a short cable; add a heat sink or a fan"
+        yield Finding("power", "warn", "; ".join(told), mend)
+    else:
+        yield Finding("power", "ok", "never throttled since start")
+
+
+def _memory(root: Path) -> Iterator[Finding]:
+    lines = (_read(root / "proc/meminfo") or "").splitlines()
+    available = [int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
+    if available:
+        yield _room("memory", available[0] // 1024, "stop other programs, or choose a smaller model")
+
+
+def _disk() -> Iterator[Finding]:
+    yield _room("disk", shutil.disk_usage(".").free // 2**20, "delete something: sudo apt clean")
+
+
+def _room(name: str, free_mb: int, mend: str) -> Finding:
+    if free_mb < _LITTLE_MB:
+        return Finding(name, "warn", f"{free_mb} MB free", mend)
+    return Finding(name, "ok", f"{free_mb} MB free")
+
+
+def _read(path: Path) -> Optional[str]:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return None

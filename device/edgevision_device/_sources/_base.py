@@ -1,0 +1,81 @@
+"""The seam between whatever gives pictures and the loop that classifies them."""
+
+from __future__ import annotations
+
+import abc
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Optional, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Frame", "Source"]
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One picture from a source, and when it was taken.
+
+    Attributes:
+        id: 0 for the first frame that the source produced, then one more for each, whether or not anybody took it:
+            gaps are frames that were dropped.
+        captured_ns: when, on the clock of `time.monotonic_ns`.
+        captured_utc: when, on the wall clock.
+        picture: uint8 pixels, shape `(height, width, 3)`.
+        picture_order: `rgb` or `bgr`.
+        name: the file that the picture came from, if it came from one.
+        true_label: what the picture shows, if the source knows.
+    """
+
+    id: int
+    captured_ns: int
+    captured_utc: datetime
+    picture: npt.NDArray[np.uint8]
+    picture_order: str
+    name: Optional[str] = None
+    true_label: Optional[str] = None
+
+    @classmethod
+    def taken_now(
+        cls,
+        id: int,
+        picture: npt.NDArray[np.uint8],
+        picture_order: str,
+        *,
+        name: Optional[str] = None,
+        true_label: Optional[str] = None,
+    ) -> Frame:
+        """Return a frame that was captured at this moment."""
+        return cls(id, time.monotonic_ns(), datetime.now(timezone.utc), picture, picture_order, name, true_label)
+
+
+_Self = TypeVar("_Self", bound="Source")  # typing.Self is Python 3.11
+
+
+class Source(abc.ABC):
+    """Where frames come from. Implement `frames`, and `close` if something must be given back.
+
+    Attributes:
+        live: only the newest frame is worth having, as with a camera; otherwise every frame is.
+    """
+
+    live: bool = False
+
+    @abc.abstractmethod
+    def frames(self) -> Iterator[Frame]:
+        """Yield frames with rising ids until the source ends. To be called once.
+
+        Raises SourceError when there is nothing to yield, or nothing more although the source has not ended.
+        """
+
+    def close(self) -> None:  # noqa: B027 (some sources hold nothing)
+        """Give back what the source holds. Allowed twice, and while another thread waits for a frame."""
+
+    def __enter__(self: _Self) -> _Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()

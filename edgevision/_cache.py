@@ -1,0 +1,95 @@
+"""Decoded pictures on disk, so that every training after the first, and every epoch, decodes nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edgevision_device import PictureError, decode_picture, preprocess, write_atomically, writing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import numpy.typing as npt
+
+__all__ = ["Decoded", "cache_folder", "decode_all"]
+
+#: Raised when decoding or preprocessing changes, so that old caches are not used.
+_VERSION = 1
+
+
+def cache_folder() -> Path:
+    """Return the folder for what can be made again: `$EDGEVISION_CACHE`, else `edgevision` in the user's cache."""
+    chosen = os.environ.get("EDGEVISION_CACHE")
+    if chosen:
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgevision"
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Pictures decoded to one size.
+
+    Attributes:
+        store: uint8 `(readable, height, width, 3)`, mapped from a file: memory holds only what is in use.
+        places: which of the given paths each row is.
+        hashes: SHA-256 of each row's file content.
+        skipped: one message per path that holds no readable picture.
+    """
+
+    store: npt.NDArray[np.uint8]
+    places: tuple[int, ...]
+    hashes: tuple[str, ...]
+    skipped: tuple[str, ...]
+
+
+def decode_all(
+    paths: Sequence[Path],
+    size_wh: tuple[int, int],
+    resize: str,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Decoded:
+    """Decode picture files, or map the result of last time if no file has changed since (by path, size and time)."""
+    stats = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
+    key = hashlib.sha256(json.dumps([_VERSION, size_wh, resize, stats]).encode()).hexdigest()[:32]
+    pixels_file, record_file = (cache_folder() / "pictures" / f"{key}{suffix}" for suffix in (".npy", ".json"))
+    if not (pixels_file.is_file() and record_file.is_file()):
+        _decode(paths, size_wh, resize, pixels_file, record_file, on_progress)
+    record = json.loads(record_file.read_text(encoding="utf-8"))
+    store = np.load(pixels_file, mmap_mode="r")[: len(record["places"])]
+    return Decoded(store, tuple(record["places"]), tuple(record["hashes"]), tuple(record["skipped"]))
+
+
+def _decode(
+    paths: Sequence[Path],
+    size_wh: tuple[int, int],
+    resize: str,
+    pixels_file: Path,
+    record_file: Path,
+    on_progress: Callable[[int, int], None],
+) -> None:
+    places: list[int] = []
+    hashes: list[str] = []
+    skipped: list[str] = []
+    with writing(pixels_file) as temporary:
+        shape = (len(paths), size_wh[1], size_wh[0], 3)
+        store = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
+        for place, path in enumerate(paths):
+            content = path.read_bytes()
+            try:
+                store[len(places)] = preprocess(decode_picture(content), size_wh, resize)[0]
+            except PictureError as error:
+                skipped.append(f"{path}: {error}")
+            else:
+                places.append(place)
+                hashes.append(hashlib.sha256(content).hexdigest())
+            on_progress(place + 1, len(paths))
+        store.flush()
+    record = {"places": places, "hashes": hashes, "skipped": skipped}
+    write_atomically(record_file, json.dumps(record))

@@ -1,0 +1,30 @@
+"""The `edgevision` command."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from edgevision_device import device_commands, run_cli
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `edgevision`."""
+    from . import __version__
+    from ._commands import benchmark, demo, export, train
+
+    # TensorFlow's C++ side announces itself on stderr at import; 3 leaves errors that end the program.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    own = {"demo": demo, "train": train, "export": export, "benchmark": benchmark}
+    return run_cli(
+        "edgevision",
+        "From labelled pictures to an image classifier on a small device, with the numbers that hold there.",
+        {**own, **device_commands()},
+        argv,
+        version=__version__,
+    )

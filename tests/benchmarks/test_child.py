@@ -1,0 +1,47 @@
+"""The parts of the measuring process that need no model."""
+
+import itertools
+
+import pytest
+
+from edgevision_benchmarks._child import time_runs
+
+
+def ticking(*durations_s):
+    """Return a clock, and a run that moves it on by the next of `durations_s`, the last one for ever."""
+    now = [0]
+    left = itertools.chain(durations_s, itertools.repeat(durations_s[-1]))
+
+    def run(pixels):
+        now[0] += round(next(left) * 1e9)
+
+    return run, lambda: now[0]
+
+
+def test_each_run_is_timed_in_milliseconds():
+    run, clock = ticking(0.001, 0.005, 0.002)
+    assert time_runs(run, ["picture"], 3, clock_ns=clock) == pytest.approx([1, 5, 2])
+
+
+@pytest.mark.parametrize(
+    ("each_s", "expected"),
+    [
+        pytest.param(0.001, 200, id="fast: as many as asked"),
+        pytest.param(0.1, 80, id="slow: until time is up"),
+        pytest.param(2.0, 30, id="very slow: the least that gives a percentile"),
+    ],
+)
+def test_runs_are_bounded_by_time(each_s, expected):
+    run, clock = ticking(each_s)
+    assert len(time_runs(run, ["picture"], 200, 8.0, 30, clock)) == expected
+
+
+def test_runs_without_limit_are_exact():
+    run, clock = ticking(60.0)
+    assert len(time_runs(run, ["picture"], 40, None, 40, clock)) == 40
+
+
+def test_runs_take_turns_with_the_pictures():
+    seen = []
+    time_runs(seen.append, ["a", "b", "c"], 5)
+    assert seen == ["a", "b", "c", "a", "b"]

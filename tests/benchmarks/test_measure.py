@@ -1,0 +1,189 @@
+"""`benchmark` on a real file, real pictures and real child processes."""
+
+import hashlib
+import inspect
+import sys
+
+import pytest
+
+from edgevision_benchmarks import _child, _measure, benchmark
+from edgevision_device import DataOrigin, FileError, Metadata, Normalization, PictureError, UsageError, hash_pictures
+
+#: A child that dies of SIGSEGV on files called crash.tflite and does its work on others.
+CRASHES = """
+import io, json, os, signal, sys
+sys.path[:] = {path!r}
+text = sys.stdin.read()
+if json.loads(text)["file"].endswith("crash.tflite"):
+    os.kill(os.getpid(), signal.SIGSEGV)
+sys.stdin = io.StringIO(text)
+from edgevision_benchmarks._child import main
+main()
+"""
+
+
+def hash_of(folder):
+    return hash_pictures((p.parent.name, hashlib.sha256(p.read_bytes()).hexdigest()) for p in folder.rglob("*.png"))
+
+
+def test_accuracy_latency_and_memory_of_a_file(model, pictures):
+    path, folder = model(), pictures()
+    report = benchmark([path], folder, runs=5, warmup=2, threads=1)
+    (file,) = report.files
+    found = file.measured
+    assert (file.name, file.format, file.recipe, file.error) == ("colors.float32.tflite", "tflite", "float32", None)
+    assert file.size_bytes == path.stat().st_size
+    assert (found.pictures, found.right) == (13, 12)
+    right = {label: {label: 3} for label in ("green", "blue", "dark")}
+    assert found.confusion == {"red": {"red": 3, "blue": 1}, **right}
+    assert found.top1_interval[0] < found.top1 == 12 / 13 < found.top1_interval[1] < 1
+    assert (found.recalls[0].label, found.recalls[0].right, found.recalls[0].pictures) == ("red", 3, 4)
+    assert (found.warmup_runs, found.latency.count, found.threads, found.runtime) == (2, 5, 1, "litert")
+    assert 0 < found.latency.p50_ms <= found.latency.p90_ms <= found.latency.p99_ms
+    assert found.preprocess.count == 13
+    assert found.first_ms > 0 < found.open_ms
+    assert report.pictures.labels == ("blue", "dark", "green", "red")
+    assert report.pictures.sha256 == hash_of(folder)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /proc/self/status")
+def test_peak_memory_is_the_childs_own(model, pictures):
+    ballast = bytearray(b"x") * 200_000_000
+    (file,) = benchmark([model()], pictures(), runs=1, warmup=0).files
+    found = file.measured
+    assert found.memory_before_bytes <= found.memory_peak_bytes < len(ballast)
+    if found.memory_file_bytes is not None:
+        assert found.memory_file_bytes == found.memory_peak_bytes - found.memory_before_bytes
+
+
+def test_labels_are_matched_by_name(model, pictures):
+    # The model's first score is still what it gives red; only here it is called green.
+    swapped = model(labels=("green", "red", "blue", "dark"))
+    (file,) = benchmark([swapped], pictures(), runs=1, warmup=0).files
+    assert file.measured.confusion["green"] == {"red": 3}
+    assert list(file.measured.confusion) == ["green", "red", "blue", "dark"]
+
+
+def test_the_test_split_is_used_and_said(model, pictures, tmp_path):
+    pictures("splits/test", shown=1)
+    pictures("splits/train", shown=2)
+    report = benchmark([model()], tmp_path / "splits", runs=1, warmup=0, data_name="colors")
+    assert (report.pictures.split, report.pictures.count, report.pictures.name) == ("test", 5, "colors")
+
+
+def test_a_label_may_be_called_test(model, pictures):
+    report = benchmark([model(labels=("red", "green", "blue", "test"))], pictures(names={"dark": "test"}), runs=1)
+    assert report.pictures.split is None
+    assert report.files[0].measured.confusion["test"] == {"test": 3}
+
+
+def test_unreadable_pictures_are_named_and_counted(model, pictures):
+    folder = pictures()
+    (folder / "red" / "broken.png").write_bytes(b"no picture")
+    report = benchmark([model()], folder, runs=1, warmup=0)
+    assert report.files[0].measured.pictures == 13
+    assert report.pictures.count == 14
+    assert "broken.png" in report.pictures.skipped[0]
+    with pytest.raises(PictureError, match=r"broken\.png"):
+        benchmark([model()], folder, strict=True)
+
+
+def test_pictures_are_read_one_at_a_time(model, pictures, monkeypatch):
+    """Of each decoded picture only the reference in the loop is left when the next one is read."""
+    import weakref
+
+    from edgevision_device import Classifier, LabelledPicture, read_picture
+
+    alive = []
+
+    def counting(path):
+        assert sum(each() is not None for each in alive) <= 1
+        picture = read_picture(path)
+        alive.append(weakref.ref(picture))
+        return picture
+
+    monkeypatch.setattr(_child, "read_picture", counting)
+    found = [LabelledPicture(path, path.parent.name) for path in sorted(pictures().rglob("*.png"))]
+    tally = _child._classify_all(Classifier(model()), found, lambda answer: None)
+    assert len(alive) == 13
+    assert tally["preprocess"]["count"] == 13
+
+
+def test_a_damaged_and_a_foreign_file_are_rows(model, pictures, tmp_path):
+    good, damaged, foreign = model(), model("damaged.tflite"), tmp_path / "foreign.tflite"
+    content = bytearray(damaged.read_bytes())
+    content[200] ^= 1
+    damaged.write_bytes(content)
+    foreign.write_bytes(b"\0\0\0\0TFL3 of somebody else")
+    report = benchmark([damaged, good, foreign], pictures(), runs=1, warmup=0)
+    errors = [file.error for file in report.files]
+    assert "is damaged" in errors[0]
+    assert errors[1] is None
+    assert "was not written by edgevision" in errors[2]
+    assert all("\n" not in error for error in errors if error)
+
+
+def test_a_crash_is_a_row(model, pictures, monkeypatch):
+    monkeypatch.setattr(_measure, "_child_command", lambda: [sys.executable, "-c", CRASHES.format(path=sys.path)])
+    report = benchmark([model("crash.tflite"), model("good.tflite")], pictures(), runs=1, warmup=0)
+    assert report.files[0].error == "the runtime crashed: its process died of SIGSEGV"
+    assert report.files[1].measured is not None
+
+
+def test_a_child_that_fails_says_why(model, pictures, monkeypatch):
+    monkeypatch.setattr(_measure, "_child_command", lambda: [sys.executable, "-c", "raise MemoryError('too big')"])
+    with pytest.raises(FileError, match="its process ended with code 1: MemoryError: too big"):
+        benchmark([model()], pictures())
+
+
+def test_a_file_in_the_working_directory_replaces_no_module(model, pictures, monkeypatch, tmp_path):
+    (tmp_path / "json.py").write_text("raise SystemExit('the wrong json')")
+    monkeypatch.chdir(tmp_path)
+    assert benchmark([model()], pictures(), runs=1, warmup=0).files[0].error is None
+
+
+def test_a_foreign_file_runs_with_what_it_lacks(pictures, tmp_path):
+    pytest.importorskip("ai_edge_litert", reason="LiteRT is not installed")
+    from pathlib import Path
+
+    foreign = tmp_path / "foreign.tflite"
+    foreign.write_bytes((Path(__file__).parent / "data" / "colors.tflite").read_bytes())
+    # This model normalizes inside, so its pixels are taken as they are.
+    given = Metadata("foreign", ("red", "green", "blue", "dark"), (1, 1), "stretch", Normalization((0.0,), (1.0,)))
+    (file,) = benchmark([foreign], pictures(), runs=1, warmup=0, given=given).files
+    assert file.measured.right == 12
+
+
+@pytest.mark.parametrize("origin", ["trained_on", "calibrated_on"])
+def test_pictures_that_the_model_has_seen_are_a_warning(model, pictures, origin):
+    folder = pictures()
+    seen = DataOrigin("colors", hash_of(folder), 13)
+    other = DataOrigin("others", "00" * 32, 13)
+    leaky, clean = model("leaky.tflite", **{origin: seen}), model("clean.tflite", **{origin: other})
+    leaked, kept = benchmark([leaky, clean], folder, runs=1, warmup=0).files
+    assert f"{origin.split('_')[0]} on these very pictures (colors)" in leaked.warnings[0]
+    assert kept.warnings == ()
+
+
+def test_names_tell_files_apart(model, pictures):
+    report = benchmark([model("a/x.tflite"), model("b/x.tflite")], pictures(), runs=1, warmup=0)
+    assert [file.name for file in report.files] == ["a/x.tflite", "b/x.tflite"]
+
+
+def test_progress_is_told(model, pictures):
+    told = []
+    benchmark([model()], pictures(), runs=1, warmup=0, on_progress=lambda *each: told.append(each))
+    stages = list(dict.fromkeys(stage for _, stage, _, _ in told))
+    assert stages == ["reading", "latency", "accuracy", "done"]
+
+
+def test_a_file_given_twice_is_refused(model, pictures, tmp_path):
+    path = model()
+    with pytest.raises(UsageError, match="given twice"):
+        benchmark([path, tmp_path / "." / path.name], pictures())
+
+
+def test_what_benchmark_and_command_take_is_documented():
+    names = set(inspect.signature(benchmark).parameters)
+    documented = inspect.getdoc(benchmark)
+    assert [name for name in sorted(names) if f"{name}:" not in documented] == []

@@ -1,0 +1,216 @@
+"""`report.json`, `report.html` and the table, from reports that were not measured."""
+
+import html.parser
+import io
+import json
+import re
+
+import pytest
+from rich.console import Console
+
+import edgevision_benchmarks
+from edgevision_benchmarks import render_html, write_report
+from edgevision_benchmarks._plot import arrange
+from edgevision_benchmarks._table import print_table
+from edgevision_device import UsageError
+
+CONFUSION = {
+    "red": {"red": 24, "blue": 1},
+    "green": {"green": 25},
+    "blue": {"blue": 25},
+    "dark": {"red": 2, "dark": 23},
+}
+
+
+@pytest.fixture
+def report(make_report, measurement):
+    return make_report(
+        ("a.float32.tflite", "tflite", "float32", 400_000, measurement(CONFUSION, 2.0)),
+        ("a.int8.tflite", "tflite", "int8", 110_000, measurement(CONFUSION, 0.5)),
+        ("a.float32.onnx", "onnx", "float32", 410_000, measurement(CONFUSION, 2.1)),
+        ("broken.onnx", "onnx", "int8", 90_000, "it crashed"),
+    )
+
+
+def attributes(text):
+    """Return the tags with their attributes."""
+    found = []
+    parser = html.parser.HTMLParser()
+    parser.handle_starttag = lambda tag, attrs: found.append((tag, dict(attrs)))
+    parser.feed(text)
+    return found
+
+
+def test_public_names_are_sorted_and_exist():
+    names = edgevision_benchmarks.__all__
+    assert names == sorted(names)
+    assert all(hasattr(edgevision_benchmarks, name) for name in names)
+
+
+def test_the_record_is_json_with_documented_keys(report):
+    record = json.loads(json.dumps(report.to_record(), allow_nan=False))
+    assert record["format"] == 1
+    assert set(record) == {
+        *("format", "edgevision", "created", "command", "conditions", "pictures", "settings", "files")
+    }
+
+    def keys(value):
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                if key != "confusion":
+                    yield from keys(inner)
+                yield key
+        elif isinstance(value, list):
+            for inner in value:
+                yield from keys(inner)
+
+    undocumented = {key for key in keys(record) if not re.search(rf"\b{key}\b", edgevision_benchmarks.__doc__)}
+    assert undocumented == set()
+    first, failed = record["files"][0], record["files"][3]
+    assert first["measured"]["confusion"] == CONFUSION
+    assert (first["measured"]["right"], first["measured"]["pictures"]) == (97, 100)
+    assert (failed["measured"], failed["error"]) == (None, "it crashed")
+
+
+def test_reports_are_written_whole_and_never_over_another(report, tmp_path):
+    paths = write_report(report, tmp_path / "new" / "report")
+    assert [path.name for path in paths] == ["report.json", "report.html"]
+    assert sorted(path.name for path in (tmp_path / "new" / "report").iterdir()) == ["report.html", "report.json"]
+    with pytest.raises(UsageError, match="--overwrite"):
+        write_report(report, tmp_path / "new" / "report")
+    write_report(report, tmp_path / "new" / "report", overwrite=True)
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="not a folder"):
+        write_report(report, tmp_path / "file")
+
+
+def test_names_that_are_no_utf8_survive(make_report, measurement, tmp_path):
+    name = b"caf\xe9.tflite".decode(errors="surrogateescape")
+    report = make_report((name, "tflite", "int8", 1000, measurement(CONFUSION)))
+    json_path, html_path = write_report(report, tmp_path)
+    assert json.loads(json_path.read_text(encoding="utf-8"))["files"][0]["name"] == name
+    assert "caf" in html_path.read_text(encoding="utf-8")
+
+
+def test_the_page_needs_nothing_else(report):
+    text = render_html(report)
+    tags = attributes(text)
+    assert not {tag for tag, _ in tags} & {"script", "link", "img", "iframe", "object", "embed"}
+    assert [attrs for _, attrs in tags if "href" in attrs or "src" in attrs] == []
+    assert "url(" not in text
+    assert "@import" not in text
+    assert "prefers-color-scheme: dark" in text
+    assert ("meta", {"name": "viewport", "content": "width=device-width, initial-scale=1"}) in tags
+
+
+def test_the_page_escapes_what_users_name(make_report, measurement):
+    evil = '<script>alert("1")</script>'
+    confusion = {evil: {evil: 4, "plain": 1}, "plain": {"plain": 5}}
+    report = make_report(
+        (f"{evil}.tflite", "tflite", "int8", 1000, measurement(confusion)),
+        ("other.onnx", "onnx", evil, 1000, measurement(confusion)),
+        ("failed.onnx", "onnx", "int8", 1000, f"error about {evil}"),
+        labels=(evil, "plain"),
+    )
+    text = render_html(report)
+    assert "<script" not in text
+    assert "&lt;script&gt;alert(&#34;1&#34;)&lt;/script&gt;" in text
+    # Neither does a quote in a label end an attribute.
+    assert all(not key.startswith("on") and "alert" not in key for _, attrs in attributes(text) for key in attrs)
+
+
+@pytest.mark.parametrize(
+    ("featured", "expected"),
+    [
+        pytest.param(None, "a.int8.tflite", id="the int8 .tflite"),
+        pytest.param("a.float32.onnx", "a.float32.onnx", id="chosen"),
+    ],
+)
+def test_one_file_is_featured(report, featured, expected):
+    text = render_html(report, featured)
+    assert f"{expected}, label by label" in text
+    with pytest.raises(UsageError, match=r"broken\.onnx was not measured"):
+        render_html(report, "broken.onnx")
+
+
+def test_without_an_int8_file_the_most_accurate_is_featured(make_report, measurement):
+    worse = {"red": {"red": 20, "blue": 5}}
+    better = {"red": {"red": 25}}
+    rows = [(f"{name}.onnx", "onnx", name, 1000, measurement(found)) for name, found in (("x", worse), ("y", better))]
+    assert "y.onnx, label by label" in render_html(make_report(*rows))
+
+
+def test_many_labels_become_a_list(make_report, measurement):
+    labels = [f"label{number:04}" for number in range(1000)]
+    confusion = {label: {label: 9, labels[index - 1]: 1} for index, label in enumerate(labels)}
+    confusion["label0007"] = {"label0008": 6, "label0007": 4}
+    report = make_report(("a.tflite", "tflite", "int8", 1000, measurement(confusion)))
+    text = render_html(report)
+    assert "Commonest confusions" in text
+    assert "<td>label0007</td><td>label0008</td>" in text
+    assert "970 more in report.json" in text
+    assert len(text) < 100_000
+
+
+def test_best_values_are_marked_once_per_reading(report):
+    text = render_html(report)
+    # Size, p50, p90 and p99 have one best file; top-1 reads the same in all, so it has none.
+    assert text.count('class="best"') == 4
+
+
+def rows_of(make_report, measurement, times_ms, sizes):
+    files = [
+        (f"{n}.tflite", "tflite", f"r{n}", size, measurement(CONFUSION, time_ms))
+        for n, (time_ms, size) in enumerate(zip(times_ms, sizes))
+    ]
+    return make_report(*files).measured
+
+
+@pytest.mark.parametrize("width", [1040.0, 400.0])
+@pytest.mark.parametrize(
+    "times_ms",
+    [
+        pytest.param([1.0], id="one"),
+        pytest.param([1.0, 1.5], id="linear"),
+        pytest.param([0.05, 0.0501, 0.052, 0.07, 0.1, 0.24, 0.25], id="crowded"),
+        pytest.param([0.5, 5.0, 50.0, 4000.0], id="wide"),
+    ],
+)
+def test_labels_in_the_plot_do_not_overlap(make_report, measurement, times_ms, width):
+    rows = rows_of(make_report, measurement, times_ms, [40_000 + 9000 * n for n in range(len(times_ms))])
+    titles = [f"TFLite float{n}" for n in range(len(rows))]
+    plot = arrange(rows, titles, rows[0][0], width, 430.0, 18.0, True)
+    labels = [dot.label for dot in plot.dots]
+    for index, label in enumerate(labels):
+        assert label.outside(plot.frame) == 0
+        assert all(label.overlap(other) == 0 for other in labels[:index])
+    assert len(plot.x_ticks) >= 2
+    assert len(plot.y_ticks) >= 2
+    assert all(plot.frame.left <= dot.x <= plot.frame.right for dot in plot.dots)
+    assert all(plot.frame.top <= dot.high <= dot.y <= dot.low <= plot.frame.bottom for dot in plot.dots)
+    assert [dot.x for dot in plot.dots] == sorted(dot.x for dot in plot.dots)
+
+
+def test_area_in_the_plot_is_proportional_to_bytes(make_report, measurement):
+    rows = rows_of(make_report, measurement, [1.0, 2.0], [10_000, 40_000])
+    plot = arrange(rows, ["a", "b"], rows[0][0], 1040.0, 430.0, 20.0, True)
+    assert [dot.radius for dot in plot.dots] == [10.0, 20.0]
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_the_table_fits_its_terminal(report, width):
+    stream = io.StringIO()
+    print_table(report, Console(file=stream, width=width))
+    text = stream.getvalue()
+    assert all(len(line) <= width for line in text.splitlines())
+    assert "97.0" in text
+    assert "…" not in text.replace("cdcdcdcdcdcd…", "")
+    assert "failed: broken.onnx: it crashed" in text
+    assert ("p90 ms" in text) == (width > 80)
+
+
+def test_the_table_prints_brackets_as_they_are(make_report, measurement):
+    stream = io.StringIO()
+    report = make_report(("a[bold].tflite", "tflite", "int8", 1000, measurement(CONFUSION)))
+    print_table(report, Console(file=stream, width=200))
+    assert "a[bold].tflite" in stream.getvalue()
