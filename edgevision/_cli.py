@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from edgevision_device import device_commands, run_cli
+from edgevision_device import Command, device_commands, run_cli
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     # TensorFlow's C++ side announces itself on stderr at import; 3 leaves errors that end the program.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    own = {"demo": demo, "train": train, "export": export, "benchmark": benchmark}
+    own: dict[str, Command] = {"demo": demo, "train": train, "export": export, "benchmark": benchmark}
     return run_cli(
         "edgevision",
         "From labelled pictures to an image classifier on a small device, with the numbers that hold there.",

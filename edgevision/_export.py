@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,11 +14,12 @@ from edgevision_device import DataOrigin, UsageError, read_labels
 from ._datasets import load_data
 from ._networks import PRETRAINED, VARIANTS, efficientnet_lite, imagenet_labels, load_torch_weights, packaged_weights
 from ._photos import photo_crops
-from ._progress import decoding_bar
+from ._progress import decoding_bar, say
 from ._run import is_run, read_run
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Callable
 
     import numpy.typing as npt
 
@@ -71,7 +72,7 @@ def export(
     options: ExportOptions | None = None,
     *,
     overwrite: bool = False,
-    on_start: Any = lambda name: None,
+    on_start: Callable[[str], None] = say,
 ) -> list[ExportedFile]:
     """Write and verify the files of a model; see `edgevision_converters.export_model`.
 
@@ -80,7 +81,7 @@ def export(
         out: folder for the files.
         options: default `ExportOptions()`.
         overwrite: replace files that exist.
-        on_start: called with each file's name before its conversion.
+        on_start: called with each file's name before its conversion; default: a line on stderr.
     """
     options = options or ExportOptions()
     if str(model) in PRETRAINED and not Path(model).exists():

@@ -67,7 +67,7 @@ class Pictures:
         )
 
     def sample(self, count: int, seed: int) -> Pictures:
-        """Return `count` pictures drawn evenly over the labels, the same ones for the same seed; all if there are fewer."""
+        """Return `count` pictures, or all if there are fewer, evenly over the labels; a seed gives the same ones."""
         order = np.random.default_rng(seed).permutation(len(self))
         # Sorting by each picture's turn within its label takes one of every label before a second of any.
         turns = np.zeros(len(self), np.int64)

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
 
     import keras
 
@@ -34,7 +34,7 @@ def _progress() -> Any:
 
 
 @contextlib.contextmanager
-def decoding_bar(what: str = "pictures") -> Iterator[Callable[[int, int], None]]:
+def decoding_bar(what: str = "pictures") -> Generator[Callable[[int, int], None]]:
     """Yield a callback `(done, total)` that draws a bar; nothing appears if it is never called."""
     with _progress() as progress:
         task: Any = None
@@ -49,7 +49,7 @@ def decoding_bar(what: str = "pictures") -> Iterator[Callable[[int, int], None]]
 
 
 @contextlib.contextmanager
-def training_bar(epochs: int, steps: int) -> Iterator[keras.callbacks.Callback]:
+def training_bar(epochs: int, steps: int) -> Generator[keras.callbacks.Callback]:
     """Yield a Keras callback that draws a bar over all steps, with the last epoch's metrics behind it."""
     import keras
 

@@ -55,12 +55,12 @@ class TrainingOptions:
     size_wh: tuple[int, int] | None = None
     resize: str = "stretch"
     epochs: int = 20
-    batch_size: int = 64
+    batch_size: int = 32
     learning_rate: float | None = None
     label_smoothing: float = 0.0
-    augmentation: Augmentation = field(default_factory=lambda: Augmentation(shift=0.1, rotation_deg=10, zoom=0.1))
+    augmentation: Augmentation = field(default_factory=lambda: Augmentation(shift=0.08, rotation_deg=8, zoom=0.1))
     width: float = 1.0
-    depth: int = 2
+    depth: int = 1
     dropout: float = 0.2
     weights: str | None = None
     seed: int = 0
@@ -168,7 +168,7 @@ def _fit_whole(splits: Splits, options: TrainingOptions) -> tuple[keras.Model, d
     model = slim(options.size_wh, len(splits.labels), width=options.width, depth=options.depth, dropout=options.dropout)
     batches = make_batches(splits.train, options.batch_size, options.seed, options.augmentation)
     held_out = make_batches(splits.val, options.batch_size, None)
-    return model, _fit(model, batches, held_out, options, options.learning_rate or 4e-3)
+    return model, _fit(model, batches, held_out, options, options.learning_rate or 3e-3)
 
 
 def _fit_head(splits: Splits, options: TrainingOptions) -> tuple[keras.Model, dict[str, list[float]]]:
@@ -221,14 +221,12 @@ def _features(backbone: keras.Model, pictures: Pictures, name: str) -> npt.NDArr
     return np.concatenate(parts)
 
 
-def _fit(
-    model: keras.Model, batches: Any, held_out: Any, options: TrainingOptions, peak_rate: float
-) -> dict[str, list[float]]:
+def _fit(model: Any, batches: Any, held_out: Any, options: TrainingOptions, peak_rate: float) -> dict[str, list[float]]:
     import keras
 
     warm_up = len(batches)
     total = max(1, options.epochs * len(batches) - warm_up)
-    schedule = keras.optimizers.schedules.CosineDecay(
+    schedule: Any = keras.optimizers.schedules.CosineDecay(
         peak_rate / 10, total, warmup_target=peak_rate, warmup_steps=warm_up
     )
     model.compile(

@@ -13,8 +13,6 @@ from ._quiet import quiet_native
 from ._tflite import pinned
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import numpy.typing as npt
 
     from ._source import SourceModel
@@ -155,7 +153,7 @@ def _int8(source: SourceModel, calibration: npt.NDArray[np.uint8]) -> bytes:
         quantize_static(
             prepared,
             target,
-            _Reader(mapped),
+            _reader(mapped),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             activation_type=QuantType.QUInt8,
@@ -167,15 +165,20 @@ def _int8(source: SourceModel, calibration: npt.NDArray[np.uint8]) -> bytes:
     return _finish(quantized, source, "int8")
 
 
-class _Reader:
-    """Hands calibration pictures to the quantizer one by one."""
+def _reader(mapped: npt.NDArray[np.float32]) -> Any:
+    """Hand calibration pictures to the quantizer one by one."""
+    from onnxruntime.quantization import CalibrationDataReader
 
-    def __init__(self, mapped: npt.NDArray[np.float32]) -> None:
-        self._rows: Iterator[npt.NDArray[np.float32]] = iter(mapped)
+    class Reader(CalibrationDataReader):
+        def __init__(self) -> None:
+            self._rows = iter(mapped)
 
-    def get_next(self) -> dict[str, npt.NDArray[np.float32]] | None:
-        row = next(self._rows, None)
-        return None if row is None else {"pixels": row[np.newaxis]}
+        # None is how its contract ends the data; its annotation forgot.
+        def get_next(self) -> Any:
+            row = next(self._rows, None)
+            return None if row is None else {"pixels": row[np.newaxis]}
+
+    return Reader()
 
 
 def _prepared(proto: Any, folder: str) -> Path:

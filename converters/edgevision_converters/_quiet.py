@@ -9,13 +9,13 @@ import tempfile
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
 __all__ = ["quiet_native"]
 
 
 @contextlib.contextmanager
-def quiet_native() -> Iterator[None]:
+def quiet_native() -> Generator[None]:
     """Hold back what native code writes to file descriptors 1 and 2; add the end of it to an exception.
 
     TensorFlow's converter prints from C++, past sys.stderr and past every log level.

@@ -140,7 +140,8 @@ def load_keras_model(path: str | os.PathLike[str]) -> keras.Model:
     if not path.is_file():
         raise FileError(f"no such model file: {path}; give a .keras or .h5 file, or a run folder")
     try:
-        return keras.models.load_model(path, compile=False, safe_mode=True)
+        model: Any = keras.models.load_model(path, compile=False, safe_mode=True)
+        return model
     except Exception as error:  # Keras raises whatever the layer that failed raised
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise FileError(f"Keras cannot load {path}: {reason}") from error

@@ -55,10 +55,10 @@ def add_tflite_metadata(model: bytes, metadata: Metadata) -> bytes:
     from ai_edge_litert import schema_py_generated as schema
 
     parsed = unpack(model)
-    buffer = schema.BufferT()
+    buffer: Any = schema.BufferT()
     buffer.data = np.frombuffer(_encode(metadata), np.uint8)
     parsed.buffers.append(buffer)
-    entry = schema.MetadataT()
+    entry: Any = schema.MetadataT()
     entry.name = _METADATA_NAME
     entry.buffer = len(parsed.buffers) - 1
     parsed.metadata = [*(each for each in parsed.metadata or () if each.name != _METADATA_NAME), entry]

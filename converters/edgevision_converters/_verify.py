@@ -31,7 +31,7 @@ class Agreement:
         pictures: how many were compared.
         same_top1: share with the same best label, 0 to 1.
         largest_difference: largest difference of any score.
-        largest_flip_margin: over the pictures whose best label changed, the largest lead that the Keras model gave its own.
+        largest_flip_margin: where the best label changed, the largest lead that the Keras model gave its own.
         runtime: that ran the file, with its version.
     """
 

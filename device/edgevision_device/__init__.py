@@ -8,7 +8,7 @@ In three lines:
     print(classifier.classify(read_picture("seven.png")))
 """
 
-from ._check import Finding, check_device
+from ._check import Finding, check_device, check_machine, check_packages
 from ._classifier import Classifier, Prediction
 from ._cli import Command, device_commands, main, run_cli
 from ._commands._model import add_runtime_arguments
@@ -100,6 +100,8 @@ __all__ = [
     "UsageError",
     "add_runtime_arguments",
     "check_device",
+    "check_machine",
+    "check_packages",
     "decode_picture",
     "default_threads",
     "describe_foreign",

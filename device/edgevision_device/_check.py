@@ -21,7 +21,7 @@ from ._probe import Outcome, try_out
 from ._runtimes import RUNTIMES
 from ._sources import find_cameras
 
-__all__ = ["Finding", "check_device"]
+__all__ = ["Finding", "check_device", "check_machine", "check_packages"]
 
 _OPENCV_WHEELS = (
     "opencv-python",
@@ -63,20 +63,24 @@ class Finding:
         return asdict(self)
 
 
-def check_device(root: str | os.PathLike[str] = "/") -> list[Finding]:
-    """Look at Python, packages, cameras and the machine.
+def check_device() -> list[Finding]:
+    """Look at Python, the packages, cameras and the machine."""
+    return [*check_packages(), *check_machine()]
 
-    Every runtime and OpenCV are really run, in processes of their own: tflite-runtime under numpy 2 imports well and
-    dies at its first model.
 
-    Args:
-        root: where `dev`, `proc` and `sys` lie.
+def check_packages() -> list[Finding]:
+    """Look at Python, OpenCV and the runtimes.
+
+    Each is really run, in a process of its own: tflite-runtime under numpy 2 imports well and dies at its first model.
     """
-    root = Path(root)
     opencv, *runtimes = try_out(["opencv", *_EXTRAS])
-    found = [*_python(), *_opencv(opencv), *_runtimes(dict(zip(_EXTRAS, runtimes)))]
-    found += [*_cameras(root), *_governor(root), *_temperature(root), *_throttled(), *_memory(root), *_disk()]
-    return found
+    return [*_python(), *_opencv(opencv), *_runtimes(dict(zip(_EXTRAS, runtimes)))]
+
+
+def check_machine(root: str | os.PathLike[str] = "/") -> list[Finding]:
+    """Look at cameras, processor, temperature, power, memory and disk; `dev`, `proc` and `sys` lie below `root`."""
+    root = Path(root)
+    return [*_cameras(root), *_governor(root), *_temperature(root), *_throttled(), *_memory(root), *_disk()]
 
 
 def _python() -> Iterator[Finding]:

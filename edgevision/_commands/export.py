@@ -11,7 +11,6 @@ from edgevision_device import RESIZE_MODES
 
 from .._export import ExportOptions, export
 from .._networks import PRETRAINED
-from .._progress import say
 
 if TYPE_CHECKING:
     from edgevision_converters import ExportedFile
@@ -61,9 +60,7 @@ def run(args: argparse.Namespace) -> int:
         seed=args.seed,
         data_dir=args.data_dir,
     )
-    files = export(
-        args.model, args.out, options, overwrite=args.overwrite, on_start=lambda name: say(f"writing {name}")
-    )
+    files = export(args.model, args.out, options, overwrite=args.overwrite)
     print_files(files, as_json=args.json)
     return 0
 

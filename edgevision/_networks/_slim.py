@@ -16,13 +16,13 @@ _STEM, _FIRST, _WIDEST = 16, 32, 160
 
 
 def slim(
-    size_wh: tuple[int, int], classes: int, *, width: float = 1.0, depth: int = 2, dropout: float = 0.2
+    size_wh: tuple[int, int], classes: int, *, width: float = 1.0, depth: int = 1, dropout: float = 0.2
 ) -> keras.Model:
     """Build the network.
 
-    Each stage halves height and width by a stride, until the shorter side is about 4; a depthwise
-    convolution over what is left feeds the classifier. A depthwise-separable convolution needs `1 / channels + 1 / 9` of a full 3 × 3 convolution's
-    multiplications (Howard et al. 2017, https://arxiv.org/abs/1704.04861, section 3.1).
+    Each stage halves height and width by a stride, until the shorter side is about 4; a depthwise convolution over what
+    is left feeds the classifier. A depthwise-separable convolution needs `1 / channels + 1 / 9` of a full 3 × 3
+    convolution's multiplications (Howard et al. 2017, https://arxiv.org/abs/1704.04861, section 3.1).
 
     Args:
         size_wh: input width and height.

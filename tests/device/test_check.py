@@ -1,0 +1,201 @@
+"""`edgevision-device check`: real processes, a made-up machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import runpy
+import subprocess
+from pathlib import Path
+from typing import Callable
+
+import pytest
+
+import edgevision_device
+from edgevision_device import Finding, check_machine, check_packages
+
+PACKAGE = Path(edgevision_device.__file__).parent
+RUNTIMES = ("litert", "tflite-runtime", "onnxruntime")
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def by_name(findings: list[Finding]) -> dict[str, Finding]:
+    return {finding.name: finding for finding in findings}
+
+
+def shadow(monkeypatch: pytest.MonkeyPatch, folder: Path, module: str, program: str) -> None:
+    """Put a package that does something else before the real one, for child processes."""
+    package = folder / module
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "interpreter.py").write_text(program)
+    if module in ("cv2", "onnxruntime"):
+        (package / "__init__.py").write_text(program)
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+
+
+def write(root: Path, path: str, text: str) -> None:
+    (root / path).parent.mkdir(parents=True, exist_ok=True)
+    (root / path).write_text(text)
+
+
+@pytest.fixture
+def board(tmp_path: Path) -> Path:
+    """A Raspberry Pi that is hot, saves power and has little memory, a USB camera and a CSI camera."""
+    root = tmp_path / "board"
+    write(root, "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", "ondemand\n")
+    write(root, "sys/class/thermal/thermal_zone0/temp", "82345\n")
+    write(root, "proc/meminfo", "MemTotal: 498000 kB\nMemAvailable: 61440 kB\n")
+    for node, name in (("video0", "unicam-image"), ("video2", "HD Webcam")):
+        write(root, f"dev/{node}", "")
+        write(root, f"sys/class/video4linux/{node}/name", name)
+    return root
+
+
+@pytest.fixture
+def vcgencmd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    def answer(text: str) -> None:
+        program = tmp_path / "bin/vcgencmd"
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(f"#!/bin/sh\necho '{text}'\n")
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+
+    return answer
+
+
+def test_the_command_says_line_by_line_what_there_is(command: Command) -> None:
+    done = command("check")
+    lines = done.stdout.splitlines()
+    assert all(line[:6] in ("OK    ", "WARN  ", "FAIL  ", "      ") for line in lines)
+    assert done.returncode == int(any(line.startswith("FAIL") for line in lines))
+    named = {line.split()[1].rstrip(":") for line in lines if not line.startswith(" ")}
+    assert {"python", "opencv", *RUNTIMES, "camera", "cpu", "disk"} <= named
+
+
+def test_json_has_the_same_findings(command: Command, require: Callable[[str], None], cv2: object) -> None:
+    require("tflite")
+    done = command("check", "--json")
+    records = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 0
+    assert all(list(record) == ["name", "level", "found", "mend"] for record in records)
+    usable = [record for record in records if record["name"] in RUNTIMES and record["found"].endswith("runs a model")]
+    assert usable
+    assert all(record["level"] == "ok" for record in usable)
+
+
+def test_what_troubles_a_board_is_named_with_its_remedy(board: Path) -> None:
+    findings = check_machine(board)
+    troubles = {
+        (finding.name, finding.found): finding.mend
+        for finding in findings
+        if finding.level == "warn" and finding.name in ("camera", "cpu", "temperature", "memory")
+    }
+    assert ("memory", "60 MB free") in troubles
+    assert ("temperature", "82 °C") in troubles
+    (governor,) = (mend for (name, _), mend in troubles.items() if name == "cpu")
+    assert "scaling_governor" in str(governor)
+    (csi,) = ((found, mend) for (name, found), mend in troubles.items() if name == "camera")
+    assert "/dev/video0: a CSI camera (unicam-image)" in csi[0]
+    assert "Picamera2" in str(csi[1])
+    assert Finding("camera", "ok", "/dev/video2: HD Webcam") in findings
+
+
+def test_a_quiet_board_has_no_troubles(tmp_path: Path) -> None:
+    write(tmp_path, "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", "performance\n")
+    write(tmp_path, "sys/class/thermal/thermal_zone0/temp", "41000\n")
+    write(tmp_path, "proc/meminfo", "MemAvailable: 614400 kB\n")
+    found = by_name(check_machine(tmp_path))
+    assert [found[name].level for name in ("camera", "cpu", "temperature", "memory")] == ["ok"] * 4
+    assert found["temperature"].found == "41 °C"
+
+
+@pytest.mark.parametrize(
+    ("answer", "level", "found"),
+    [
+        ("throttled=0x0", "ok", "never throttled since start"),
+        ("throttled=0x50005", "warn", "now: under-voltage, throttled"),
+        ("throttled=0x50001", "warn", "now: under-voltage; since start: throttled"),
+        ("throttled=0x80000", "warn", "since start: soft temperature limit"),
+        ('error=1 error_msg="no"', "warn", "vcgencmd get_throttled gives no answer"),
+    ],
+)
+def test_the_boards_own_bits_are_read(
+    tmp_path: Path, vcgencmd: Callable[[str], None], answer: str, level: str, found: str
+) -> None:
+    vcgencmd(answer)
+    power = by_name(check_machine(tmp_path))["power"]
+    assert (power.level, power.found) == (level, found)
+    assert (power.mend is None) == (level == "ok")
+
+
+def test_a_runtime_that_crashes_is_reported_not_suffered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shadow(monkeypatch, tmp_path / "a", "tflite_runtime", "import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n")
+    # tflite-runtime is refused under numpy 2 after its import, so the crash comes first.
+    finding = by_name(check_packages())["tflite-runtime"]
+    assert "died of SIGSEGV" in finding.found
+    assert "edgevision-device[tflite]" in str(finding.mend)
+
+
+def test_a_runtime_that_gives_wrong_numbers_is_unusable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = """if True:
+        import numpy as np
+
+        class Interpreter:
+            def __init__(self, **options): pass
+            def allocate_tensors(self): pass
+            def get_input_details(self):
+                return [{"index": 0, "shape": [1, 1, 1, 3], "dtype": np.uint8, "quantization": (0.0, 0)}]
+            get_output_details = get_input_details
+            def set_tensor(self, index, value): pass
+            def invoke(self): pass
+            def get_tensor(self, index): return np.array([[[[9, 9, 9]]]], np.float32)
+    """
+    shadow(monkeypatch, tmp_path / "a", "ai_edge_litert", program)
+    info = tmp_path / "a/ai_edge_litert-9.9.dist-info"
+    write(info, "METADATA", "Metadata-Version: 2.1\nName: ai-edge-litert\nVersion: 9.9\n")
+    finding = by_name(check_packages())["litert"]
+    assert "9.9 gives wrong numbers: [9.0, 9.0, 9.0]" in finding.found
+
+
+def test_without_a_usable_runtime_the_check_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command
+) -> None:
+    for module in ("ai_edge_litert", "tflite_runtime", "onnxruntime"):
+        shadow(monkeypatch, tmp_path / "a", module, "raise ImportError('wrong glibc')\n")
+    done = command("check", "--json")
+    records = [json.loads(line) for line in done.stdout.splitlines()]
+    runtimes = [record for record in records if record["name"] in RUNTIMES]
+    assert done.returncode == 1
+    assert [record["level"] for record in runtimes] == ["fail"] * 3
+    assert all("wrong glibc" in record["found"] and "pip install" in record["mend"] for record in runtimes)
+
+
+def test_without_opencv_the_check_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command) -> None:
+    shadow(monkeypatch, tmp_path / "a", "cv2", "raise ImportError('libGL.so.1: cannot open shared object file')\n")
+    done = command("check")
+    assert done.returncode == 1
+    (line,) = (line for line in done.stdout.splitlines() if line.startswith("FAIL  opencv"))
+    assert "libGL.so.1" in line
+
+
+def test_two_opencv_wheels_are_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("opencv-python", "opencv-contrib-python"):
+        info = tmp_path / f"{name.replace('-', '_')}-4.11.0.dist-info"
+        write(info, "METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 4.11.0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    (warning,) = (finding for finding in check_packages() if finding.name == "opencv" and finding.level == "warn")
+    assert "opencv-python" in warning.found
+    assert "opencv-contrib-python" in warning.found
+    assert "uninstall" in str(warning.mend)
+
+
+def test_the_probe_models_are_what_the_script_writes() -> None:
+    pytest.importorskip("ai_edge_litert.schema_py_generated", reason="the schema comes with LiteRT 2")
+    pytest.importorskip("flatbuffers", reason="needs flatbuffers")
+    pytest.importorskip("onnx", reason="needs onnx")
+    script = runpy.run_path(str(Path(__file__).with_name("make_probe_models.py")))
+    for name, make in (("tiny.tflite", "tiny_tflite"), ("tiny.onnx", "tiny_onnx")):
+        committed = (PACKAGE / "_probe" / name).read_bytes()
+        assert len(committed) < 500
+        assert script[make]() == committed

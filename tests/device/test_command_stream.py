@@ -1,0 +1,181 @@
+"""`edgevision-device stream`, as it is typed."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Callable
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.usefixtures("cv2")
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+LABELS = ("red upright", "red flat", "blue upright", "blue flat")
+
+
+@pytest.fixture
+def model(data: Path, require: Callable[[str], None]) -> Path:
+    require("tflite")
+    return data / "tiny.int8.tflite"
+
+
+@pytest.fixture
+def photos(tmp_path: Path, cv2: Any, bar: Callable[..., np.ndarray]) -> Path:
+    """Five pictures of each label, in a folder per label."""
+    folder = tmp_path / "photos"
+    for label in LABELS:
+        (folder / label).mkdir(parents=True)
+        for number in range(5):
+            cv2.imwrite(str(folder / label / f"{number}.png"), bar(*label.split(), enlarged=2 + number)[..., ::-1])
+    return folder
+
+
+@pytest.fixture
+def clip(tmp_path: Path, cv2: Any, bar: Callable[..., np.ndarray]) -> Path:
+    """Eight hundred frames of a blue flat bar."""
+    path = tmp_path / "clip.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 25, (48, 32))
+    for _ in range(800):
+        writer.write(bar("blue", "flat", 4)[..., ::-1])
+    writer.release()
+    return path
+
+
+def records_of(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_a_labelled_folder_is_named_and_counted(command: Command, model: Path, photos: Path) -> None:
+    done = command("stream", model, "--source", photos)
+    lines = done.stdout.splitlines()
+    assert done.returncode == 0
+    assert len(lines) == 20
+    assert lines[0].startswith("0  blue flat  ")
+    assert "20 frames in" in done.stderr
+    assert "0 dropped" in done.stderr
+    assert "100.0 % right: 20 of 20 with a true label" in done.stderr
+
+
+def test_json_ends_with_the_summary(command: Command, model: Path, photos: Path) -> None:
+    done = command("stream", model, "--source", photos, "--json")
+    *records, last = records_of(done.stdout)
+    assert [record["frame"] for record in records] == list(range(20))
+    assert all(record["label"] == record["true_label"] for record in records)
+    assert all(Path(record["name"]).is_file() for record in records)
+    summary = last["summary"]
+    assert (summary["frames"], summary["dropped"], summary["right_share"], summary["stopped_by"]) == (20, 0, 1, None)
+    assert summary["age_ms"]["p50"] <= summary["age_ms"]["p99"]
+    assert summary["threads"] >= 1
+
+
+def test_a_replay_is_a_camera(command: Command, model: Path, photos: Path) -> None:
+    done = command("stream", model, "--source", photos, "--fps", 100, "--json")
+    *records, last = records_of(done.stdout)
+    assert last["summary"]["frames"] == len(records)
+    assert last["summary"]["frames"] + last["summary"]["dropped"] == 20
+    assert [record["frame"] for record in records] == sorted({record["frame"] for record in records})
+
+
+def test_out_takes_the_records_instead_of_stdout(command: Command, model: Path, photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "stream.jsonl"
+    done = command("stream", model, "--source", photos, "--out", out)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert [record["frame"] for record in records_of(out.read_text())] == list(range(20))
+    refused = command("stream", model, "--source", photos, "--out", out)
+    assert refused.returncode == 2
+    assert "pass --overwrite" in refused.stderr
+    assert command("stream", model, "--source", photos, "--frames", 3, "--out", out, "--overwrite").returncode == 0
+    assert len(records_of(out.read_text())) == 3
+
+
+def test_it_stops_where_it_is_told(command: Command, model: Path, clip: Path) -> None:
+    done = command("stream", model, "--source", clip, "--frames", 4)
+    assert len(done.stdout.splitlines()) == 4
+    done = command("stream", model, "--source", clip, "--fps", 50, "--seconds", "0.2", "--json")
+    *records, last = records_of(done.stdout)
+    assert 0 < len(records) < 800
+    assert {record["label"] for record in records} == {"blue flat"}
+    assert last["summary"]["frames"] == len(records)
+
+
+def test_a_broken_picture_is_named_and_left_out(command: Command, model: Path, photos: Path) -> None:
+    (photos / "red flat/broken.png").write_bytes(b"no picture")
+    done = command("stream", model, "--source", photos, "--json")
+    assert done.returncode == 0
+    assert "broken.png" in done.stderr
+    summary = records_of(done.stdout)[-1]["summary"]
+    assert (summary["frames"], summary["dropped"], summary["skipped"]) == (20, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--source", "nowhere.mp4"], "no such file or folder"),
+        (["--source", "pigeon://1"], "unknown kind of source"),
+        (["--source", "63"], "cameras found"),
+        (["--source", "photos", "--fps", "0"], "frames per second"),
+        (["--source", "photos", "--frames", "0"], "number of frames"),
+        (["--source", "photos", "--seconds", "-1"], "number of seconds"),
+        (["--source", "photos", "--time-limit", "0"], "time limit"),
+        (["--source", "http://127.0.0.1:1/", "--fps", "30"], "leave out --fps"),
+        ([], "--source"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_wrong_usage_is_one_line(
+    command: Command, model: Path, photos: Path, arguments: list[str], message: str
+) -> None:
+    done = command("stream", model, *arguments, "--out", "stream.jsonl")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr.splitlines()[-1]
+    assert not list(Path.cwd().glob("*.jsonl"))
+    assert not list(Path.cwd().glob(".stream*"))
+
+
+def test_a_folder_of_broken_pictures_leaves_no_file(command: Command, model: Path, tmp_path: Path) -> None:
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken/a.png").write_bytes(b"no picture")
+    done = command("stream", model, "--source", "broken", "--out", "stream.jsonl")
+    assert done.returncode == 2
+    assert "none of the 1 files" in done.stderr.splitlines()[-1]
+    assert not (tmp_path / "stream.jsonl").exists()
+
+
+def test_help_says_what_comes_out(command: Command) -> None:
+    done = command("stream", "--help")
+    assert done.returncode == 0
+    for word in ("--source", "--time-limit", "Ctrl-C", '{"summary"', "exit code"):
+        assert word in done.stdout
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("live", [True, False], ids=["live", "folder"])
+def test_a_signal_ends_it_in_order(model: Path, clip: Path, tmp_path: Path, signum: int, live: bool) -> None:
+    out = tmp_path / "stream.jsonl"
+    # Ten seconds of replay; without a clock, 800 records of 200 bytes do not fit a pipe that nobody reads.
+    arguments = [str(model), "--source", str(clip), "--json", "--out", str(out), *(["--fps", "80"] if live else [])]
+    child = subprocess.Popen(
+        [sys.executable, "-m", "edgevision_device", "stream", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert child.stdout is not None
+    assert child.stderr is not None
+    first = child.stdout.readline()
+    child.send_signal(signum)
+    rest, stderr = child.stdout.read(), child.stderr.read()
+    child.communicate(timeout=60)
+    *records, last = records_of(first + rest)
+    assert child.returncode == (0 if live else 128 + signum), stderr
+    assert last["summary"]["stopped_by"] == signal.Signals(signum).name
+    assert 0 < last["summary"]["frames"] < 800
+    # What was recorded is kept, in a file with its name, and says the same as stdout.
+    assert records_of(out.read_text()) == records
+    assert len(records) == last["summary"]["frames"]
+    assert "Traceback" not in stderr

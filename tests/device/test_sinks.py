@@ -1,0 +1,150 @@
+"""Where results go, and what is left of them when things go wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import subprocess
+import sys
+from datetime import datetime, timezone
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgevision_device import Frame, JsonLines, JsonLinesFile, Sink, StreamResult, TextLines
+
+
+@pytest.fixture
+def result() -> StreamResult:
+    frame = Frame(
+        id=7,
+        captured_ns=1_000_000_000,
+        captured_utc=datetime(2026, 11, 3, 14, 15, 16, 171_819, timezone.utc),
+        picture=np.zeros((2, 3, 3), np.uint8),
+        picture_order="bgr",
+        name="photos/käse.png",
+        true_label="Käse",
+    )
+    return StreamResult(
+        frame=frame,
+        label="Käse",
+        index=1,
+        score=0.875,
+        age_ms=12.34567,
+        stages_ms={"wait": 1.0, "preprocess": 0.25, "invoke": 11.0, "decide": 0.0125},
+        dropped=2,
+        right=True,
+    )
+
+
+RECORD = {
+    "frame": 7,
+    "captured": "2026-11-03T14:15:16.171Z",
+    "age_ms": 12.346,
+    "label": "Käse",
+    "score": 0.875,
+    "stages_ms": {"wait": 1.0, "preprocess": 0.25, "invoke": 11.0, "decide": 0.013},
+    "dropped": 2,
+    "name": "photos/käse.png",
+    "true_label": "Käse",
+}
+
+
+def test_text_is_one_line_per_frame(result: StreamResult) -> None:
+    out = io.StringIO()
+    with TextLines(out) as sink:
+        sink.write(result)
+        sink.write(dataclasses.replace(result, label=None, frame=dataclasses.replace(result.frame, name=None)))
+    assert out.getvalue().splitlines() == [
+        "7  Käse  87.5 %  age 12.3 ms  photos/käse.png",
+        "7  unknown  87.5 %  age 12.3 ms",
+    ]
+
+
+def test_json_is_one_record_per_line(result: StreamResult) -> None:
+    out = io.StringIO()
+    with JsonLines(out) as sink:
+        sink.write(result)
+        sink.write(result)
+    assert [json.loads(line) for line in out.getvalue().splitlines()] == [RECORD, RECORD]
+
+
+def test_by_default_lines_go_to_stdout(result: StreamResult, capsys: pytest.CaptureFixture[str]) -> None:
+    for sink in (TextLines(), JsonLines()):
+        sink.write(result)
+    text, record = capsys.readouterr().out.splitlines()
+    assert text.startswith("7  Käse")
+    assert json.loads(record) == RECORD
+
+
+def test_a_file_gets_its_name_when_it_is_closed(result: StreamResult, tmp_path: Path) -> None:
+    path = tmp_path / "new folder" / "stream.jsonl"
+    sink = JsonLinesFile(path)
+    sink.write(result)
+    assert not path.exists()
+    sink.close()
+    sink.close()
+    assert [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] == [RECORD]
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_an_error_keeps_what_was_recorded(result: StreamResult, tmp_path: Path) -> None:
+    path = tmp_path / "stream.jsonl"
+
+    def interrupted() -> None:
+        with JsonLinesFile(path) as sink:
+            sink.write(result)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert json.loads(path.read_text(encoding="utf-8")) == RECORD
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_without_a_record_there_is_no_file(tmp_path: Path) -> None:
+    path = tmp_path / "stream.jsonl"
+    path.write_text("older\n")
+    with JsonLinesFile(path):
+        pass
+    assert path.read_text() == "older\n"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_leaves_whole_lines(tmp_path: Path) -> None:
+    """In a process of its own, whose files may not grow beyond 1,000 bytes."""
+    pytest.importorskip("resource", reason="not on Windows")
+    program = """if True:
+        import datetime, resource, sys
+        import numpy as np
+        from edgevision_device import Frame, JsonLinesFile, StreamResult
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+        now = datetime.datetime.now(datetime.timezone.utc)
+        frame = Frame(0, 0, now, np.zeros((1, 1, 3), np.uint8), "rgb")
+        with JsonLinesFile(sys.argv[1]) as sink:
+            while True:
+                sink.write(StreamResult(frame, "label", 0, 0.5, 1.0, {}, 0, None))
+    """
+    path = tmp_path / "stream.jsonl"
+    done = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "OSError" in done.stderr.splitlines()[-1]
+    content = path.read_text()
+    assert 800 < len(content) <= 1000
+    assert content.endswith("\n")
+    assert {json.loads(line)["label"] for line in content.splitlines()} == {"label"}
+
+
+def test_a_sink_of_ones_own_needs_one_method(result: StreamResult) -> None:
+    class Kept(Sink):
+        def __init__(self) -> None:
+            self.results: list[StreamResult] = []
+
+        def write(self, result: StreamResult) -> None:
+            self.results.append(result)
+
+    with Kept() as sink:
+        sink.write(result)
+    assert sink.results == [result]

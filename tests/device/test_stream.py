@@ -1,0 +1,327 @@
+"""The frame loop: what it says of each frame, what it drops, and what it leaves behind."""
+
+from __future__ import annotations
+
+import math
+import threading
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Callable, Optional
+
+import numpy as np
+import pytest
+
+from edgevision_device import (
+    STAGES,
+    ArraySource,
+    Classifier,
+    ClockedSource,
+    Frame,
+    Percentiles,
+    Runtime,
+    Source,
+    SourceError,
+    StreamStatistics,
+    TimeHistogram,
+    UsageError,
+    stream,
+)
+
+pytestmark = pytest.mark.usefixtures("cv2")
+
+#: How long a test waits for another thread before it gives up.
+PATIENCE_S = 30.0
+
+
+class FakeRuntime:
+    """Any object with `run` and the attributes of `Runtime` will do: this one answers what it is told."""
+
+    name, version, threads = "fake", "1", 1
+
+    def __init__(self, instead_of: Runtime, answer: Optional[Callable[[], list[float]]] = None) -> None:
+        self.input, self.output = instead_of.input, instead_of.output
+        self._answer = answer or (lambda: [0.1, 0.7, 0.2, 0.0])
+
+    def run(self, input_nhwc: np.ndarray) -> np.ndarray:
+        assert input_nhwc.shape == self.input.shape
+        return np.array([self._answer()], np.float32)
+
+
+@pytest.fixture
+def classifier(data: Path, require: Callable[[str], None]) -> Classifier:
+    require("tflite")
+    return Classifier(data / "tiny.float32.tflite", threads=1)
+
+
+@pytest.fixture
+def faked(classifier: Classifier) -> Callable[..., Classifier]:
+    def fake(answer: Optional[Callable[[], list[float]]] = None) -> Classifier:
+        classifier.runtime = FakeRuntime(classifier.runtime, answer)
+        return classifier
+
+    return fake
+
+
+def blank(count: int = 1) -> list[np.ndarray]:
+    return [np.zeros((8, 12, 3), np.uint8) for _ in range(count)]
+
+
+class Scripted(Source):
+    """Yields frames without waiting, and can be told to be live, to fail, and to say when it is through."""
+
+    def __init__(self, count: int, *, live: bool = False, fails: Optional[Exception] = None) -> None:
+        self.live = live
+        self.through = threading.Event()
+        self._count, self._fails = count, fails
+
+    def frames(self) -> Iterator[Frame]:
+        for id in range(self._count):
+            if id == self._count - 1:
+                self.through.set()
+            yield Frame.taken_now(id, blank()[0], "rgb")
+        if self._fails is not None:
+            raise self._fails
+
+
+def no_thread_is_left() -> bool:
+    return not any(thread.name.startswith("edgevision") for thread in threading.enumerate())
+
+
+# --- one frame after the other --------------------------------------------------------------------------------------
+
+
+def test_pictures_get_their_labels_in_order(classifier: Classifier, bar: Callable[..., np.ndarray]) -> None:
+    labels = ["blue flat", "red upright", "red flat", "blue upright"] * 5
+    pictures = [bar(*label.split(), enlarged=3)[..., ::-1] for label in labels]
+    results = list(stream(classifier, ArraySource(pictures, "bgr", true_labels=labels)))
+    assert [result.label for result in results] == labels
+    assert [classifier.metadata.labels[result.index] for result in results] == labels
+    assert [result.frame.id for result in results] == list(range(20))
+    assert all(result.right and result.dropped == 0 and 0.5 < result.score <= 1 for result in results)
+    assert all(tuple(result.stages_ms) == STAGES and min(result.stages_ms.values()) >= 0 for result in results)
+    assert all(result.age_ms >= result.stages_ms["invoke"] + result.stages_ms["decide"] for result in results)
+    assert no_thread_is_left()
+
+
+def test_the_stream_says_what_the_classifier_says(classifier: Classifier) -> None:
+    picture = np.random.default_rng(5).integers(0, 256, (48, 64, 3), np.uint8)
+    (result,) = stream(classifier, ArraySource([picture]))
+    (prediction,) = classifier.classify(picture)
+    assert (result.label, result.index, result.score) == (prediction.label, prediction.index, prediction.score)
+
+
+@pytest.mark.parametrize(
+    ("scores", "threshold", "label"),
+    [([0.1, 0.7, 0.2, 0], None, "red flat"), ([0.1, 0.7, 0.2, 0], 0.7001, None), ([math.nan] * 4, 0.0, None)],
+    ids=["accepted", "rejected", "not a number"],
+)
+def test_a_low_score_gives_no_label(
+    faked: Callable[..., Classifier], scores: list[float], threshold: Optional[float], label: Optional[str]
+) -> None:
+    source = ArraySource(blank(), true_labels=["red flat"])
+    (result,) = stream(faked(lambda: scores), source, threshold=threshold)
+    assert result.label == label
+    assert result.right == (label is not None)
+    record = result.to_record()
+    assert record["label"] == label
+    assert record["score"] is None if math.isnan(scores[0]) else record["score"] == pytest.approx(0.7)
+
+
+def test_the_files_own_threshold_counts(resealed: Callable[..., Path], require: Callable[[str], None]) -> None:
+    require("tflite")
+    classifier = Classifier(resealed("tiny.float32.tflite", reject_threshold=0.75))
+    classifier.runtime = FakeRuntime(classifier.runtime)
+    (result,) = stream(classifier, ArraySource(blank()))
+    assert (result.label, result.index) == (None, 1)
+
+
+def test_a_true_label_that_the_model_does_not_know_counts_neither_way(faked: Callable[..., Classifier]) -> None:
+    statistics = StreamStatistics()
+    for result in stream(faked(), ArraySource(blank(3), true_labels=["holiday", "red flat", "blue flat"])):
+        statistics.add(result)
+    summary = statistics.summary()
+    assert (summary.labelled, summary.right, summary.right_share) == (2, 1, 0.5)
+
+
+def test_a_record_is_complete(faked: Callable[..., Classifier]) -> None:
+    (result,) = stream(faked(), ArraySource(blank(), true_labels=["red flat"]))
+    record = result.to_record()
+    assert list(record) == ["frame", "captured", "age_ms", "label", "score", "stages_ms", "dropped", "true_label"]
+    assert record["captured"] == result.frame.captured_utc.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+    assert list(record["stages_ms"]) == list(STAGES)
+
+
+# --- when it ends ---------------------------------------------------------------------------------------------------
+
+
+def test_it_stops_after_so_many_frames(faked: Callable[..., Classifier]) -> None:
+    assert len(list(stream(faked(), ArraySource(blank(), repeat=10**9), frames=7))) == 7
+    assert no_thread_is_left()
+
+
+def test_it_stops_after_so_many_seconds(faked: Callable[..., Classifier]) -> None:
+    assert list(stream(faked(), ArraySource(blank(), repeat=10**9), seconds=0.05))
+    assert no_thread_is_left()
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_it_can_be_left_in_the_middle(faked: Callable[..., Classifier], live: bool) -> None:
+    results = stream(faked(), Scripted(10**9, live=live))
+    next(results)
+    results.close()  # type: ignore[attr-defined]
+    assert no_thread_is_left()
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_an_error_in_the_source_comes_after_the_frames_before_it(faked: Callable[..., Classifier], live: bool) -> None:
+    results = stream(faked(), Scripted(3, live=live, fails=SourceError("unplugged")))
+    got: list[int] = []
+    with pytest.raises(SourceError, match="unplugged"):
+        got.extend(result.frame.id for result in results)
+    assert got[-1] == 2
+    assert live or got == [0, 1, 2]
+    assert no_thread_is_left()
+
+
+def test_an_error_in_the_runtime_ends_the_thread(faked: Callable[..., Classifier]) -> None:
+    def fail() -> list[float]:
+        raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        list(stream(faked(fail), Scripted(10**9)))
+    assert no_thread_is_left()
+
+
+def test_a_source_without_frames_is_an_error(faked: Callable[..., Classifier]) -> None:
+    with pytest.raises(SourceError, match="gave no frame"):
+        list(stream(faked(), Scripted(0)))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"frames": 0}, {"frames": -1}, {"seconds": 0}, {"seconds": math.nan}, {"threshold": 1.1}, {"threshold": math.nan}],
+    ids=str,
+)
+def test_limits_are_checked_before_anything_starts(faked: Callable[..., Classifier], wrong: dict[str, Any]) -> None:
+    with pytest.raises(UsageError):
+        stream(faked(), Scripted(1), **wrong)
+
+
+# --- who is slow ----------------------------------------------------------------------------------------------------
+
+
+def test_of_a_live_source_a_slow_model_gets_the_newest_frame(faked: Callable[..., Classifier]) -> None:
+    source = Scripted(50, live=True)
+
+    def slow() -> list[float]:
+        assert source.through.wait(PATIENCE_S)
+        return [1.0, 0.0, 0.0, 0.0]
+
+    results = list(stream(faked(slow), source))
+    # The first is whichever was there; while the model was busy with it, all the others went by but the last.
+    assert len(results) <= 3
+    assert results[-1].frame.id == 49
+    assert results[-1].dropped == 50 - len(results)
+    assert [result.frame.id for result in results] == sorted({result.frame.id for result in results})
+
+
+def test_of_a_folder_a_slow_model_gets_every_frame(faked: Callable[..., Classifier]) -> None:
+    hurry = threading.Event()
+
+    def slow() -> list[float]:
+        hurry.wait(0.002)
+        return [1.0, 0.0, 0.0, 0.0]
+
+    results = list(stream(faked(slow), Scripted(20)))
+    assert [result.frame.id for result in results] == list(range(20))
+    assert results[-1].dropped == 0
+
+
+def test_drops_and_age_can_be_tried_without_a_camera(faked: Callable[..., Classifier]) -> None:
+    """A model that takes 30 ms at 100 frames a second: two of three frames go, and none that is labelled is old."""
+    nothing = threading.Event()
+
+    def slow() -> list[float]:
+        nothing.wait(0.03)
+        return [1.0, 0.0, 0.0, 0.0]
+
+    statistics = StreamStatistics()
+    for result in stream(faked(slow), ClockedSource(ArraySource(blank(), repeat=40), fps=100)):
+        statistics.add(result)
+    summary = statistics.summary()
+    assert summary.frames + summary.dropped == 40
+    assert summary.dropped >= 20
+    assert summary.age.p50_ms >= 29.8
+    # Had the frames queued up, the last would be as old as the whole replay, 400 ms and more.
+    assert summary.age.p50_ms < 300
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_memory_is_bounded(faked: Callable[..., Classifier], live: bool) -> None:
+    alive: weakref.WeakSet[Frame] = weakref.WeakSet()
+
+    class Watched(Scripted):
+        def frames(self) -> Iterator[Frame]:
+            for frame in super().frames():
+                alive.add(frame)
+                yield frame
+
+    most = 0
+    for result in stream(faked(), Watched(400, live=live)):
+        most = max(most, len(alive))
+        del result
+    # One at the caller, one ready, one being made, and one changing hands.
+    assert 1 <= most <= 4
+
+
+# --- what it adds up to ---------------------------------------------------------------------------------------------
+
+
+def test_the_summary_adds_up(faked: Callable[..., Classifier]) -> None:
+    statistics = StreamStatistics()
+    results = []
+    for result in stream(faked(), ArraySource(blank(), true_labels=["red flat"], repeat=30)):
+        statistics.add(result)
+        results.append(result)
+    summary = statistics.summary()
+    labelled_s = [result.frame.captured_ns / 1e9 + result.age_ms / 1e3 for result in results]
+    assert (summary.frames, summary.dropped, summary.labelled, summary.right) == (30, 0, 30, 30)
+    assert summary.seconds == pytest.approx(labelled_s[-1] - results[0].frame.captured_ns / 1e9)
+    assert summary.fps == pytest.approx(29 / (labelled_s[-1] - labelled_s[0]), rel=1e-6)
+    exact = Percentiles.of_ms([result.age_ms for result in results])
+    assert summary.age.p90_ms == pytest.approx(exact.p90_ms, rel=0.006)
+    record = summary.to_record()
+    assert list(record["stages_ms"]) == list(STAGES)
+    assert record["right_share"] == 1
+    assert any("100.0 % right: 30 of 30" in line for line in summary.lines())
+
+
+def test_a_summary_of_nothing_has_no_numbers() -> None:
+    summary = StreamStatistics().summary()
+    assert summary.right_share is None
+    record = summary.to_record()
+    assert (record["frames"], record["fps"], record["age_ms"]) == (0, None, {"p50": None, "p90": None, "p99": None})
+
+
+@pytest.mark.parametrize("count", [1, 2, 10, 1000])
+def test_a_histogram_is_right_to_half_a_percent(count: int) -> None:
+    times_ms = np.random.default_rng(count).lognormal(2, 2, count).tolist()
+    histogram = TimeHistogram()
+    for time_ms in times_ms:
+        histogram.add_ms(time_ms)
+    exact, found = Percentiles.of_ms(times_ms), histogram.percentiles()
+    assert found.count == count
+    for name in ("p50_ms", "p90_ms", "p99_ms"):
+        assert getattr(found, name) == pytest.approx(getattr(exact, name), rel=0.00501)
+
+
+def test_a_histogram_takes_what_lies_outside_its_range() -> None:
+    histogram = TimeHistogram()
+    for time_ms in (0.0, -1.0, 1e12):
+        histogram.add_ms(time_ms)
+    found = histogram.percentiles()
+    assert found.count == 3
+    assert found.p50_ms == pytest.approx(0.001)
+    assert found.p99_ms > 3_600_000
+    assert math.isnan(TimeHistogram().percentiles().p50_ms)
