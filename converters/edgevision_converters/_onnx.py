@@ -225,7 +225,8 @@ def _finish(proto: Any, source: SourceModel, recipe: str) -> bytes:
                     names[place] = "scores"
     output.name = "scores"
     graph.name = source.metadata.name
-    graph.doc_string = f"Image classifier, {recipe}."
+    # Stands before the graph, so that a copy which was cut short is still known as ours.
+    proto.doc_string = f"Image classifier, {recipe}; described by edgevision.json in metadata_props."
     proto.producer_name, proto.producer_version = "edgevision", source.metadata.edgevision
     del proto.metadata_props[:]
     onnx.checker.check_model(proto, full_check=True)

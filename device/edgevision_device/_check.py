@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import os
 import platform
@@ -110,6 +109,8 @@ def _opencv(outcome: Outcome) -> Iterator[Finding]:
 
 
 def _version_of(distribution: str) -> Optional[str]:
+    import importlib.metadata  # takes longer than the rest of this module
+
     try:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:

@@ -23,15 +23,25 @@ def by_name(findings: list[Finding]) -> dict[str, Finding]:
     return {finding.name: finding for finding in findings}
 
 
-def shadow(monkeypatch: pytest.MonkeyPatch, folder: Path, module: str, program: str) -> None:
+@pytest.fixture
+def shadow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
     """Put a package that does something else before the real one, for child processes."""
-    package = folder / module
-    package.mkdir(parents=True)
-    (package / "__init__.py").write_text("")
-    (package / "interpreter.py").write_text(program)
-    if module in ("cv2", "onnxruntime"):
-        (package / "__init__.py").write_text(program)
+    folder = tmp_path / "shadows"
     monkeypatch.setenv("PYTHONPATH", str(folder))
+
+    def put(module: str, program: str) -> None:
+        package = folder / module
+        package.mkdir(parents=True, exist_ok=True)
+        (package / "__init__.py").write_text(program if module in ("cv2", "onnxruntime") else "")
+        (package / "interpreter.py").write_text(program)
+
+    return put
+
+
+@pytest.fixture
+def nothing_works(shadow: Callable[[str, str], None]) -> None:
+    for module in ("cv2", "ai_edge_litert", "tflite_runtime", "onnxruntime"):
+        shadow(module, "raise ImportError('wrong glibc')\n")
 
 
 def write(root: Path, path: str, text: str) -> None:
@@ -129,15 +139,16 @@ def test_the_boards_own_bits_are_read(
     assert (power.mend is None) == (level == "ok")
 
 
-def test_a_runtime_that_crashes_is_reported_not_suffered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shadow(monkeypatch, tmp_path / "a", "tflite_runtime", "import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n")
-    # tflite-runtime is refused under numpy 2 after its import, so the crash comes first.
+@pytest.mark.usefixtures("nothing_works")
+def test_a_runtime_that_crashes_is_reported_not_suffered(shadow: Callable[[str, str], None]) -> None:
+    shadow("tflite_runtime", "import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n")
     finding = by_name(check_packages())["tflite-runtime"]
     assert "died of SIGSEGV" in finding.found
     assert "edgevision-device[tflite]" in str(finding.mend)
 
 
-def test_a_runtime_that_gives_wrong_numbers_is_unusable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("nothing_works")
+def test_a_runtime_that_gives_wrong_numbers_is_unusable(tmp_path: Path, shadow: Callable[[str, str], None]) -> None:
     program = """if True:
         import numpy as np
 
@@ -151,18 +162,15 @@ def test_a_runtime_that_gives_wrong_numbers_is_unusable(tmp_path: Path, monkeypa
             def invoke(self): pass
             def get_tensor(self, index): return np.array([[[[9, 9, 9]]]], np.float32)
     """
-    shadow(monkeypatch, tmp_path / "a", "ai_edge_litert", program)
-    info = tmp_path / "a/ai_edge_litert-9.9.dist-info"
+    shadow("ai_edge_litert", program)
+    info = tmp_path / "shadows/ai_edge_litert-9.9.dist-info"
     write(info, "METADATA", "Metadata-Version: 2.1\nName: ai-edge-litert\nVersion: 9.9\n")
     finding = by_name(check_packages())["litert"]
     assert "9.9 gives wrong numbers: [9.0, 9.0, 9.0]" in finding.found
 
 
-def test_without_a_usable_runtime_the_check_fails(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command
-) -> None:
-    for module in ("ai_edge_litert", "tflite_runtime", "onnxruntime"):
-        shadow(monkeypatch, tmp_path / "a", module, "raise ImportError('wrong glibc')\n")
+@pytest.mark.usefixtures("nothing_works")
+def test_without_a_usable_runtime_the_check_fails(command: Command) -> None:
     done = command("check", "--json")
     records = [json.loads(line) for line in done.stdout.splitlines()]
     runtimes = [record for record in records if record["name"] in RUNTIMES]
@@ -171,14 +179,15 @@ def test_without_a_usable_runtime_the_check_fails(
     assert all("wrong glibc" in record["found"] and "pip install" in record["mend"] for record in runtimes)
 
 
-def test_without_opencv_the_check_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command) -> None:
-    shadow(monkeypatch, tmp_path / "a", "cv2", "raise ImportError('libGL.so.1: cannot open shared object file')\n")
+def test_without_opencv_the_check_fails(shadow: Callable[[str, str], None], command: Command) -> None:
+    shadow("cv2", "raise ImportError('libGL.so.1: cannot open shared object file')\n")
     done = command("check")
     assert done.returncode == 1
     (line,) = (line for line in done.stdout.splitlines() if line.startswith("FAIL  opencv"))
     assert "libGL.so.1" in line
 
 
+@pytest.mark.usefixtures("nothing_works")
 def test_two_opencv_wheels_are_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("opencv-python", "opencv-contrib-python"):
         info = tmp_path / f"{name.replace('-', '_')}-4.11.0.dist-info"

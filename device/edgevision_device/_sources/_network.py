@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import http.client
 import itertools
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -97,6 +95,9 @@ def _without_password(parts: SplitResult) -> str:
 
 def _why_not(parts: SplitResult) -> str:
     """Ask again without OpenCV, which keeps the reason to itself."""
+    import http.client  # these two take longer to import than the rest of the sources
+    import socket
+
     try:
         port = parts.port or SCHEMES[parts.scheme]
         with socket.create_connection((parts.hostname or "", port), timeout=2):
