@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgevision_converters import Calibration, SourceModel, chosen, export_model, load_keras_model
-from edgevision_device import DataOrigin, UsageError, read_labels
+from edgevision_device import DataOrigin, UsageError, quiet_native, read_labels
 
 from ._datasets import load_data
 from ._networks import PRETRAINED, VARIANTS, efficientnet_lite, imagenet_labels, load_torch_weights, packaged_weights
@@ -84,6 +85,8 @@ def export(
         on_start: called with each file's name before its conversion; default: a line on stderr.
     """
     options = options or ExportOptions()
+    with quiet_native(keep=lambda line: False):  # the backend greets from C++ when it is first imported
+        importlib.import_module("tensorflow")
     if str(model) in PRETRAINED and not Path(model).exists():
         source, calibration, verification = _from_network(str(model), options)
     elif is_run(model):

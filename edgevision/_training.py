@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgevision_device import CheckError, UsageError, __version__, refuse_existing, require_known
+from edgevision_device import CheckError, UsageError, __version__, quiet_native, refuse_existing, require_known
 
 from ._augmentation import Augmentation
 from ._batches import make_batches
@@ -115,7 +115,8 @@ def train(
             strict=options.strict,
             on_progress=on_progress,
         )
-    import keras
+    with quiet_native(keep=lambda line: False):  # the backend greets from C++ when it is first imported
+        import keras
 
     keras.utils.set_random_seed(options.seed)
     started = time.monotonic()

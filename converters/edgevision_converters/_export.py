@@ -7,7 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgevision_device import DataOrigin, UsageError, refuse_existing, seal, writing
+from edgevision_device import (
+    DataOrigin,
+    EdgevisionError,
+    FileError,
+    UsageError,
+    quiet_native,
+    refuse_existing,
+    seal,
+    writing,
+)
 
 from ._onnx import convert_onnx
 from ._recipes import chosen
@@ -78,15 +87,22 @@ def export_model(
 
     Raises:
         UsageError: unknown format or recipe, no calibration pictures for int8, or a file that exists.
+        FileError: a converter refuses the model.
         CheckError: a float file disagrees with the Keras model. The files before it are kept, it is not.
     """
     pairs = chosen(formats, recipes)
+    name = source.metadata.name
+    if not name or Path(name).name != name:
+        raise UsageError(f"cannot name files {name!r}; --name takes a name without slashes")
     if any(recipe == "int8" for _, recipe in pairs) and (calibration is None or not len(calibration.pixels_nhwc)):
         raise UsageError("int8 needs calibration pictures; give --calibrate DATA, or leave int8 out with --recipes")
     if not len(verification):
         raise UsageError("there are no pictures to verify the files on; give some")
+    _require_input(source, "verification", verification)
+    if calibration is not None:
+        _require_input(source, "calibration", calibration.pixels_nhwc)
     folder = Path(out)
-    targets = [folder / f"{source.metadata.name}.{recipe}.{format}" for format, recipe in pairs]
+    targets = [folder / f"{name}.{recipe}.{format}" for format, recipe in pairs]
     refuse_existing(targets, overwrite=overwrite)
     expected = source.scores(verification)
     exported: list[ExportedFile] = []
@@ -98,10 +114,19 @@ def export_model(
             calibrated_on=calibration.origin if calibration and recipe == "int8" else None,
         )
         pixels = calibration.pixels_nhwc if calibration else None
-        if format == "tflite":
-            model = add_tflite_metadata(convert_tflite(source, recipe, pixels), metadata)
-        else:
-            model = convert_onnx(source, recipe, pixels)
+        try:
+            with quiet_native(keep=lambda line: False):  # what they print from C++ helps only their authors
+                if format == "tflite":
+                    model = add_tflite_metadata(convert_tflite(source, recipe, pixels), metadata)
+                else:
+                    model = convert_onnx(source, recipe, pixels)
+        except (EdgevisionError, OSError):
+            raise
+        except Exception as error:  # every step of a converter has errors of its own
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+            raise FileError(
+                f"{target.name} cannot be made from this model: {reason}; leave it out with --formats or --recipes"
+            ) from error
         content = seal(model, metadata, format)
         # Verified under its temporary name: a file that fails is never seen under its own.
         with writing(target) as temporary:
@@ -110,3 +135,11 @@ def export_model(
             require_agreement(target.name, recipe, agreement)
         exported.append(ExportedFile(target, format, recipe, len(content), agreement))
     return exported
+
+
+def _require_input(source: SourceModel, what: str, pixels_nhwc: npt.NDArray[np.uint8]) -> None:
+    width, height = source.metadata.size_wh
+    if pixels_nhwc.dtype != "uint8" or pixels_nhwc.shape[1:] != (height, width, 3):
+        raise UsageError(
+            f"{what} takes uint8 pixels (n, {height}, {width}, 3), got {pixels_nhwc.dtype} {pixels_nhwc.shape}"
+        )

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._quiet import quiet_native
-from ._tflite import pinned
+from ._tflite import pinned, require_raw_bytes
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+
+    from edgevision_device import Normalization
 
     from ._source import SourceModel
 
@@ -46,18 +47,17 @@ def convert_onnx(source: SourceModel, recipe: str, calibration: npt.NDArray[np.u
     """
     import tensorflow as tf
 
-    with quiet_native():
-        if recipe == "int8":
-            assert calibration is not None
-            return _int8(source, calibration)
+    if recipe == "int8":
+        assert calibration is not None
+        return _int8(source, calibration)
 
-        def scores(pixels: Any) -> Any:
-            return {"scores": source.model(tf.cast(pixels, tf.float32), training=False)}
+    def scores(pixels: Any) -> Any:
+        return {"scores": source.model(tf.cast(pixels, tf.float32), training=False)}
 
-        proto = _from_function(scores, source, tf.uint8)
-        if recipe == "dynamic":
-            proto = _dynamic(proto)
-        return _finish(proto, source, recipe)
+    proto = _from_function(scores, source, tf.uint8)
+    if recipe == "dynamic":
+        proto = _dynamic(proto)
+    return _finish(proto, source, recipe)
 
 
 def _from_function(function: Any, source: SourceModel, dtype: Any, *, nchw: bool = False) -> Any:
@@ -161,7 +161,7 @@ def _int8(source: SourceModel, calibration: npt.NDArray[np.uint8]) -> bytes:
             nodes_to_exclude=softmax,
         )
         quantized = _load(target)
-    _take_bytes(quantized)
+    _take_bytes(quantized, normalization if folded else None)
     return _finish(quantized, source, "int8")
 
 
@@ -192,18 +192,39 @@ def _prepared(proto: Any, folder: str) -> Path:
     return prepared
 
 
-def _take_bytes(proto: Any) -> None:
-    """Replace the input's QuantizeLinear by the input itself: uint8 NHWC, transposed, into DequantizeLinear."""
+def _take_bytes(proto: Any, normalization: Normalization | None) -> None:
+    """Let the input be uint8 NHWC, transposed and dequantized, in place of the float NCHW that was quantized first."""
     from onnx import TensorProto, helper
 
     graph = proto.graph
-    (first,) = (node for node in graph.node if "pixels" in node.input)
-    assert first.op_type == "QuantizeLinear", first.op_type
+    constants = {constant.name: constant for constant in graph.initializer}
+    mean, std = (normalization.mean[0], normalization.std[0]) if normalization else (0.0, 1.0)
+    first = [node for node in graph.node if "pixels" in node.input]
+    if len(first) == 1 and first[0].op_type == "QuantizeLinear":
+        scale, zero_point = (_number(constants[name]) for name in first[0].input[1:3])
+        graph.node.remove(first[0])
+        bytes_nchw, added = first[0].output[0], []
+    else:
+        # The quantizer leaves inputs as they are that first reach an operator which only moves or compares numbers.
+        scale, zero_point = 1 / std, min(255, max(0, round(mean)))
+        names = ["pixels_bytes", "pixels_scale", "pixels_zero_point"]
+        graph.initializer.append(helper.make_tensor(names[1], TensorProto.FLOAT, (), [scale]))
+        graph.initializer.append(helper.make_tensor(names[2], TensorProto.UINT8, (), [zero_point]))
+        bytes_nchw, added = names[0], [helper.make_node("DequantizeLinear", names, ["pixels_real"], name="pixels_real")]
+        for node in first:
+            node.input[:] = ["pixels_real" if name == "pixels" else name for name in node.input]
+    require_raw_bytes(float(scale), int(zero_point), normalization)
+    transpose = helper.make_node("Transpose", ["pixels"], [bytes_nchw], name="pixels_nchw", perm=[0, 3, 1, 2])
+    for place, node in enumerate((transpose, *added)):
+        graph.node.insert(place, node)
     _, channels, height, width = (dim.dim_value for dim in graph.input[0].type.tensor_type.shape.dim)
-    transpose = helper.make_node("Transpose", ["pixels"], [first.output[0]], name="pixels_nchw", perm=[0, 3, 1, 2])
-    graph.node.remove(first)
-    graph.node.insert(0, transpose)
     graph.input[0].CopyFrom(helper.make_tensor_value_info("pixels", TensorProto.UINT8, (1, height, width, channels)))
+
+
+def _number(constant: Any) -> Any:
+    from onnx import numpy_helper
+
+    return numpy_helper.to_array(constant).item()
 
 
 def _load(path: Path) -> Any:

@@ -65,7 +65,18 @@ class SourceModel:
         """
         import keras
 
+        if keras.backend.backend() != "tensorflow":
+            raise UsageError(
+                f"models are converted by TensorFlow and Keras runs on {keras.backend.backend()} here; "
+                "set KERAS_BACKEND=tensorflow (a .keras file does not depend on what trained it)"
+            )
         size_wh = _input_size(model)
+        outputs = tuple(model.outputs[0].shape)
+        if len(outputs) != 2 or outputs[1] != len(labels):
+            raise UsageError(
+                f"the model gives {outputs[1:]} numbers per picture and there are {len(labels)} labels; "
+                "give one label per score"
+            )
         if not np.isfinite(sum(float(np.abs(weight).max(initial=0)) for weight in model.get_weights())):
             broken = [layer.name for layer in model.layers if not all(map(_finite, layer.get_weights()))]
             raise UsageError(f"the model holds NaN or infinite weights, first in layer {broken[0]!r}; train it again")
@@ -78,22 +89,17 @@ class SourceModel:
                 "--pixels 0..255, 0..1, -1..1, imagenet, or MEAN:STD such as 127:128"
             )
         if found is not None:
-            normalization, layer = found
-            core = keras.Model(layer.output, model.outputs[0], name="core")
+            normalization, _, core = found
         else:
             normalization = Normalization.parse(pixels or "")
             core = model
         if logits:
+            if _are_scores(np.asarray(model(_noise(size_wh).astype(np.float32), training=False))):
+                raise UsageError("the model gives scores already, not logits; leave out --logits")
             core = keras.Sequential([keras.Input(core.inputs[0].shape[1:]), core, keras.layers.Softmax()], name="core")
         if found is None or logits:
             inputs = keras.Input((size_wh[1], size_wh[0], 3), name="pixels")
             model = keras.Model(inputs, core(_rescaling(normalization)(inputs)))
-        outputs = tuple(model.outputs[0].shape)
-        if len(outputs) != 2 or outputs[1] != len(labels):
-            raise UsageError(
-                f"the model gives {outputs[1:]} numbers per picture and there are {len(labels)} labels; "
-                "give one label per score"
-            )
         metadata = Metadata(
             name=name,
             labels=tuple(labels),
@@ -117,12 +123,10 @@ class SourceModel:
 
     def check_scores(self) -> None:
         """Raise UsageError unless the outputs are scores between 0 and 1 that sum to 1."""
-        width, height = self.metadata.size_wh
-        noise = np.random.default_rng(0).integers(0, 256, (4, height, width, 3), np.uint8)
-        scores = self.scores(noise)
+        scores = self.scores(_noise(self.metadata.size_wh))
         if not np.isfinite(scores).all():
             raise UsageError("the model gives NaN or infinite scores for ordinary pixels; train it again")
-        if scores.min() < 0 or np.abs(scores.sum(1) - 1).max() > 1e-3:
+        if not _are_scores(scores):
             raise UsageError(
                 f"the model's outputs are no scores (sum {scores.sum(1)[0]:.3g}, smallest {scores.min():.3g}); "
                 "if they are logits, pass --logits"
@@ -148,10 +152,12 @@ def load_keras_model(path: str | os.PathLike[str]) -> keras.Model:
 
 
 def _input_size(model: keras.Model) -> tuple[int, int]:
-    if len(model.inputs) != 1 or len(model.outputs) != 1:
-        raise UsageError(
-            f"a classifier has one input and one output, this model has {len(model.inputs)} and {len(model.outputs)}"
-        )
+    # A subclass of keras.Model has none, and a Sequential model refuses to say until it knows its input's shape.
+    inputs, outputs = getattr(model, "inputs", None), getattr(model, "outputs", None)
+    if not inputs or not outputs:
+        raise UsageError("the model does not declare its input; build it from a keras.Input")
+    if len(inputs) != 1 or len(outputs) != 1:
+        raise UsageError(f"a classifier has one input and one output, this model has {len(inputs)} and {len(outputs)}")
     shape = tuple(model.inputs[0].shape)
     if len(shape) != 4 or shape[3] != 3:
         raise UsageError(
@@ -162,8 +168,12 @@ def _input_size(model: keras.Model) -> tuple[int, int]:
     return int(shape[2]), int(shape[1])
 
 
-def _leading_normalization(model: keras.Model) -> tuple[Normalization, Any] | None:
-    """Find a scalar Rescaling as the first layer: `x * scale + offset` is `(x - mean) / std`."""
+def _leading_normalization(model: keras.Model) -> tuple[Normalization, Any, keras.Model] | None:
+    """Find a scalar Rescaling as the first layer: `x * scale + offset` is `(x - mean) / std`.
+
+    Returns:
+        what it does, the layer, and the network behind it.
+    """
     import keras
 
     computing = [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
@@ -173,8 +183,12 @@ def _leading_normalization(model: keras.Model) -> tuple[Normalization, Any] | No
     scale, offset = np.asarray(first.scale, np.float64), np.asarray(first.offset, np.float64)
     if scale.size != 1 or offset.size != 1 or not scale > 0:
         return None
+    try:
+        core = keras.Model(first.output, model.outputs[0], name="core")
+    except ValueError:  # another branch of the network takes the pixels as they are
+        return None
     std = 1 / float(scale)
-    return Normalization((round(-float(offset) * std, 6),), (round(std, 6),)), first
+    return Normalization((round(-float(offset) * std, 6),), (round(std, 6),)), first, core
 
 
 def _rescaling(normalization: Normalization) -> Any:
@@ -185,6 +199,14 @@ def _rescaling(normalization: Normalization) -> Any:
     if scale.size == 1:
         return keras.layers.Rescaling(float(scale[0]), float(offset[0]), name="normalization")
     return keras.layers.Rescaling(scale.tolist(), offset.tolist(), name="normalization")
+
+
+def _noise(size_wh: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    return np.random.default_rng(0).integers(0, 256, (4, size_wh[1], size_wh[0], 3), np.uint8)
+
+
+def _are_scores(outputs: npt.NDArray[np.float32]) -> bool:
+    return bool(outputs.min() >= 0 and np.abs(outputs.sum(1) - 1).max() <= 1e-3)
 
 
 def _finite(weights: npt.NDArray[Any]) -> bool:

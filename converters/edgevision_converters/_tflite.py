@@ -8,7 +8,6 @@ import numpy as np
 
 from edgevision_device import CheckError
 
-from ._quiet import quiet_native
 from ._tflite_flatbuffer import pack, unpack
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
     from ._source import SourceModel
 
-__all__ = ["convert_tflite", "float_operators", "pinned"]
+__all__ = ["convert_tflite", "float_operators", "pinned", "require_raw_bytes"]
 
 
 def convert_tflite(source: SourceModel, recipe: str, calibration: npt.NDArray[np.uint8] | None) -> bytes:
@@ -42,13 +41,12 @@ def convert_tflite(source: SourceModel, recipe: str, calibration: npt.NDArray[np
     def scores(pixels: Any) -> Any:
         return {"scores": source.model(tf.cast(pixels, tf.float32), training=False)}
 
-    with quiet_native():
-        converter = _converter(scores, source, tf.uint8)
-        if recipe != "float32":
-            converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        if recipe == "float16":
-            converter.target_spec.supported_types = [tf.float16]
-        return _named(converter.convert())
+    converter = _converter(scores, source, tf.uint8)
+    if recipe != "float32":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if recipe == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    return _named(converter.convert())
 
 
 def _int8(source: SourceModel, calibration: npt.NDArray[np.uint8]) -> bytes:
@@ -74,15 +72,16 @@ def _int8(source: SourceModel, calibration: npt.NDArray[np.uint8]) -> bytes:
         for picture in mapped:
             yield [picture[np.newaxis]]
 
-    with quiet_native():
-        converter = _converter(scores, source, tf.float32)
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.representative_dataset = representative
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        converter.inference_input_type = tf.uint8
-        model = _named(converter.convert())
+    converter = _converter(scores, source, tf.float32)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = representative
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.inference_input_type = tf.uint8
+    model = _named(converter.convert())
     model = _fine_scores(model)
-    _check_input(model, normalization if folded else None)
+    graph = unpack(model).subgraphs[0]
+    quantization = graph.tensors[graph.inputs[0]].quantization
+    require_raw_bytes(float(quantization.scale[0]), int(quantization.zeroPoint[0]), normalization if folded else None)
     floats = float_operators(model)
     if floats:
         raise CheckError(f"the int8 file would compute in float32 at {floats[0]!r}; this network has no int8 form")
@@ -141,10 +140,11 @@ def _fine_scores(model: bytes) -> bytes:
     return pack(parsed)
 
 
-def _check_input(model: bytes, normalization: Normalization | None) -> None:
-    graph = unpack(model).subgraphs[0]
-    quantization = graph.tensors[graph.inputs[0]].quantization
-    scale, zero_point = float(quantization.scale[0]), int(quantization.zeroPoint[0])
+def require_raw_bytes(scale: float, zero_point: int, normalization: Normalization | None) -> None:
+    """Raise CheckError unless an input with this scale and zero point does to bytes what the normalization does.
+
+    It does not where `mean` lies outside 0..255: quantized ranges always include zero.
+    """
     mean, std = (normalization.mean[0], normalization.std[0]) if normalization else (0.0, 1.0)
     if abs(scale * std - 1) > 1e-4 or abs(zero_point - mean) > 0.5001:
         raise CheckError(

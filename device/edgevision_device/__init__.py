@@ -31,6 +31,7 @@ from ._metadata import COLOR_ORDERS, RESIZE_MODES, DataOrigin, Metadata, Normali
 from ._outputs import refuse_existing, write_atomically, writing
 from ._pictures import LabelledPicture, decode_picture, find_labelled, find_pictures, hash_pictures, read_picture
 from ._preprocess import load_opencv, preprocess
+from ._quiet import quiet_native
 from ._runtimes import RUNTIMES, Runtime, Tensor, default_threads, open_runtime
 from ._sinks import JsonLines, JsonLinesFile, Sink, TextLines
 from ._sources import (
@@ -115,6 +116,7 @@ __all__ = [
     "open_runtime",
     "open_source",
     "preprocess",
+    "quiet_native",
     "read_labels",
     "read_model_file",
     "read_picture",

@@ -16,6 +16,7 @@ from ._file import ModelFile, read_model_file
 from ._foreign import scores_of, size_wh, to_input
 from ._metadata import Metadata
 from ._preprocess import preprocess
+from ._probe import try_model
 from ._runtimes import Runtime, open_runtime
 
 __all__ = ["Classifier", "Prediction"]
@@ -57,6 +58,8 @@ class Classifier:
         given: Optional[Metadata] = None,
     ) -> None:
         self.file: ModelFile = read_model_file(path, given)
+        if self.file.foreign:
+            try_model(self.file, runtime)
         self.runtime: Runtime = open_runtime(self.file.model, self.file.format, runtime=runtime, threads=threads)
         self.metadata: Metadata = self.file.metadata
         if self.file.foreign:

@@ -12,14 +12,21 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Optional
 
-__all__ = ["Outcome", "try_out"]
+from .._errors import FileError
+from .._file import ModelFile
+
+__all__ = ["Outcome", "try_model", "try_out"]
 
 #: Long for a slow card in a Pi Zero that reads a runtime for the first time.
 _TIME_LIMIT_S = 60.0
 
 # The package may lie anywhere, installed or not; behind everything else on the path, so that it shadows nothing.
-_CHILD = "import sys; sys.path.append(sys.argv[1]); from edgevision_device._probe._child import main; main(sys.argv[2])"
+_CHILD = (
+    "import sys; sys.path.append(sys.argv[1]); from edgevision_device._probe._child import main; main(sys.argv[2:])"
+)
+_HERE = str(Path(__file__).parents[2])
 
 
 @dataclass(frozen=True)
@@ -39,14 +46,30 @@ class Outcome:
 
 def try_out(names: Sequence[str]) -> list[Outcome]:
     """Try runtimes by name, and `opencv`, all at once; return one outcome each."""
-    here = str(Path(__file__).parents[2])
     children = [
         subprocess.Popen(
-            [sys.executable, "-c", _CHILD, here, name], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [sys.executable, "-c", _CHILD, _HERE, name], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
         for name in names
     ]
     return [_outcome(child) for child in children]
+
+
+def try_model(file: ModelFile, runtime: Optional[str]) -> None:
+    """Run a model once in a process of its own. Raises FileError if the runtime dies of it or gives no answer.
+
+    For files that nothing vouches for: with tflite-runtime 2.14, 30 of 40 truncated copies ended in SIGSEGV.
+    """
+    line = [sys.executable, "-c", _CHILD, _HERE, "model", file.format, runtime or ""]
+    try:
+        done = subprocess.run(line, input=file.model, capture_output=True, timeout=_TIME_LIMIT_S)
+    except subprocess.TimeoutExpired:
+        raise FileError(
+            f"{file.path}: the runtime gave no answer within {_TIME_LIMIT_S:g} s; get the file again"
+        ) from None
+    if done.returncode < 0:
+        name = signal.Signals(-done.returncode).name
+        raise FileError(f"{file.path}: the runtime died of {name} when it read the file; get the file again")
 
 
 def _outcome(child: subprocess.Popen[str]) -> Outcome:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,14 +23,25 @@ _MODULES = {
 }
 
 
-def main(name: str) -> None:
+def main(argv: list[str]) -> None:
     """Try one thing and print the outcome."""
+    name, *more = argv
+    if name == "model":
+        _model(*more)
+        return
     installed = importlib.util.find_spec(_MODULES[name]) is not None
     try:
         works, text = True, _opencv() if name == "opencv" else _runtime(name)
     except EdgevisionError as error:
         works, text = False, str(error)
     print(json.dumps({"installed": installed, "works": works, "text": text}))
+
+
+def _model(format: str, runtime: str) -> None:
+    # What can be said without dying, the caller finds out and says itself.
+    with contextlib.suppress(EdgevisionError):
+        opened = open_runtime(sys.stdin.buffer.read(), format, runtime=runtime or None, threads=1)
+        opened.run(np.zeros(opened.input.shape, opened.input.dtype))
 
 
 def _runtime(name: str) -> str:

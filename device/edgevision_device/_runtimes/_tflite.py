@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .._errors import FileError, MissingPackageError
-from ._quiet import without_greetings
+from .._quiet import quiet_native
 from ._tensor import Tensor
 
 #: name → (module, distribution, extra)
@@ -40,7 +40,7 @@ class TfliteRuntime:
         self.version = importlib.metadata.version(distribution)
         self.threads = threads
         try:
-            with without_greetings():
+            with quiet_native():
                 self._interpreter: Any = module.Interpreter(model_content=model, num_threads=threads)
                 self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:

@@ -1,4 +1,4 @@
-"""Keeping the greetings of native libraries off the terminal."""
+"""Keeping the chatter of native libraries off the terminal."""
 
 from __future__ import annotations
 
@@ -6,17 +6,22 @@ import contextlib
 import os
 import sys
 import tempfile
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 
-__all__ = ["without_greetings"]
+__all__ = ["quiet_native"]
+
+
+def _no_greeting(line: bytes) -> bool:
+    return not line.startswith(b"INFO: ")
 
 
 @contextlib.contextmanager
-def without_greetings() -> Generator[None, None, None]:
-    """Hold back what is written to file descriptor 2 meanwhile; afterwards pass on all but the lines of level INFO.
+def quiet_native(keep: Callable[[bytes], bool] = _no_greeting) -> Generator[None, None, None]:
+    """Hold back what is written to file descriptor 2 meanwhile; afterwards pass on the lines that `keep` is true of.
 
-    "INFO: Created TensorFlow Lite XNNPACK delegate for CPU." comes from C++, past sys.stderr; tflite-runtime and LiteRT
-    have no switch for it in Python. It would stand before each of our one-line errors.
+    By default that is all but the lines of level INFO. "INFO: Created TensorFlow Lite XNNPACK delegate for CPU." comes
+    from C++, past sys.stderr; tflite-runtime and LiteRT have no switch for it in Python. It would stand before each of
+    our one-line errors.
     """
     with contextlib.ExitStack() as stack:
         try:
@@ -35,7 +40,7 @@ def without_greetings() -> Generator[None, None, None]:
             os.dup2(saved, 2)
             held.seek(0)
             for line in held:
-                if not line.startswith(b"INFO: "):
+                if keep(line):
                     os.write(2, line)
 
 
