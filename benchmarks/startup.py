@@ -43,7 +43,8 @@ def main() -> int:
     print(f"Python {sys.version.split()[0]}, {args.rounds} rounds, milliseconds")
     for name, times in times_ms.items():
         median = statistics.median(times)
-        print(f"{name:26} median {median:7.1f}  min {min(times):7.1f}  max {max(times):7.1f}  over bare {median - bare:7.1f}")
+        spread = f"min {min(times):7.1f}  max {max(times):7.1f}"
+        print(f"{name:26} median {median:7.1f}  {spread}  over bare {median - bare:7.1f}")
     return 0
 
 

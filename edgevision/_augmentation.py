@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgevision_device import load_opencv
+from edgevision_device import UsageError, load_opencv
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -30,6 +30,15 @@ class Augmentation:
     rotation_deg: float = 0.0
     zoom: float = 0.0
     flip: bool = False
+
+    def __post_init__(self) -> None:
+        for name, value, high in (
+            ("shift", self.shift, 1),
+            ("rotation", self.rotation_deg, 180),
+            ("zoom", self.zoom, 0.9),
+        ):
+            if not 0 <= value <= high:
+                raise UsageError(f"{name} must lie between 0 and {high}, got {value}")
 
     def apply(self, pixels_nhwc: npt.NDArray[np.uint8], generator: np.random.Generator) -> npt.NDArray[np.uint8]:
         """Return changed copies of uint8 pixels `(n, height, width, 3)`; edges are repeated outwards."""

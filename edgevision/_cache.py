@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Decoded", "cache_folder", "decode_all"]
 
 #: Raised when decoding or preprocessing changes, so that old caches are not used.
-_VERSION = 1
+_VERSION = 2
 
 
 def cache_folder() -> Path:
@@ -58,11 +58,13 @@ def decode_all(
     """Decode picture files, or map the result of last time if no file has changed since (by path, size and time)."""
     stats = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
     key = hashlib.sha256(json.dumps([_VERSION, size_wh, resize, stats]).encode()).hexdigest()[:32]
-    pixels_file, record_file = (cache_folder() / "pictures" / f"{key}{suffix}" for suffix in (".npy", ".json"))
+    pixels_file, record_file = (cache_folder() / "pictures" / f"{key}{suffix}" for suffix in (".rgb", ".json"))
     if not (pixels_file.is_file() and record_file.is_file()):
         _decode(paths, size_wh, resize, pixels_file, record_file, on_progress)
     record = json.loads(record_file.read_text(encoding="utf-8"))
-    store = np.load(pixels_file, mmap_mode="r")[: len(record["places"])]
+    shape = (len(record["places"]), size_wh[1], size_wh[0], 3)
+    # An empty file cannot be mapped.
+    store = np.memmap(pixels_file, np.uint8, "r", shape=shape) if shape[0] else np.empty(shape, np.uint8)
     return Decoded(store, tuple(record["places"]), tuple(record["hashes"]), tuple(record["skipped"]))
 
 
@@ -77,19 +79,18 @@ def _decode(
     places: list[int] = []
     hashes: list[str] = []
     skipped: list[str] = []
-    with writing(pixels_file) as temporary:
-        shape = (len(paths), size_wh[1], size_wh[0], 3)
-        store = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
+    # Written, not mapped: on a full disk a write fails, where a mapping kills the process (SIGBUS).
+    with writing(pixels_file) as temporary, temporary.open("wb") as stream:
         for place, path in enumerate(paths):
             content = path.read_bytes()
             try:
-                store[len(places)] = preprocess(decode_picture(content), size_wh, resize)[0]
+                pixels = preprocess(decode_picture(content), size_wh, resize)
             except PictureError as error:
                 skipped.append(f"{path}: {error}")
             else:
+                stream.write(pixels.tobytes())
                 places.append(place)
                 hashes.append(hashlib.sha256(content).hexdigest())
             on_progress(place + 1, len(paths))
-        store.flush()
     record = {"places": places, "hashes": hashes, "skipped": skipped}
     write_atomically(record_file, json.dumps(record))

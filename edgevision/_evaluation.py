@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from edgevision_benchmarks import command
 
@@ -15,17 +14,17 @@ from ._progress import say
 __all__ = ["pictures_folder", "run_benchmark"]
 
 
-def pictures_folder(data: str, *, data_dir: str | None = None, seed: int = 0) -> str:
+def pictures_folder(data: str, *, data_dir: str | None = None) -> str:
     """Return a folder with the labelled test pictures of a named data set; any other `data` is a folder already.
 
     The pictures have the size they came in, and lie in the cache from then on.
     """
-    if data not in NAMED or Path(data).exists():
+    if data not in NAMED:
         return data
-    folder = cache_folder() / "test" / f"{data}-{seed}"
+    folder = cache_folder() / "test" / data
     if not folder.is_dir():
         say(f"writing the test pictures of {data} to {folder}")
-        splits = load_data(data, NAMED[data], "stretch", data_dir=data_dir, seed=seed)
+        splits = load_data(data, NAMED[data], "stretch", data_dir=data_dir)
         write_pictures(splits.test, folder)
     return str(folder)
 

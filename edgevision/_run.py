@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable
 
-__all__ = ["Run", "is_run", "read_run", "write_run"]
+__all__ = ["Run", "is_run", "read_run", "refuse_run", "write_run"]
 
 _RECORD = "run.json"
 _MODEL = "model.keras"
@@ -62,26 +62,44 @@ def is_run(path: str | os.PathLike[str]) -> bool:
 def read_run(folder: str | os.PathLike[str]) -> Run:
     """Read a run folder. Raises FileError if it is none, or a newer edgevision wrote it."""
     try:
-        record: dict[str, Any] = json.loads((Path(folder) / _RECORD).read_text(encoding="utf-8"))
+        record: Any = json.loads((Path(folder) / _RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise FileError(f"{folder} is no run folder ({error}); give one that `edgevision train` wrote") from error
+    if not isinstance(record, dict):
+        raise FileError(
+            f"{folder} is no run folder ({_RECORD} holds no record); give one that `edgevision train` wrote"
+        )
     if record.get("format") != _FORMAT:
         raise FileError(
             f"{folder} has format {record.get('format')!r}, this edgevision reads {_FORMAT}; install a newer one"
         )
-    return Run(
-        folder=Path(folder),
-        network=record["network"],
-        labels=tuple(record["labels"]),
-        size_wh=(record["size_wh"][0], record["size_wh"][1]),
-        resize=record["resize"],
-        data=record["data"],
-        data_dir=record["data_dir"],
-        seed=record["seed"],
-        trained_on=DataOrigin(**record["trained_on"]),
-        val_accuracy=record["val_accuracy"],
-        test_accuracy=record["test_accuracy"],
-    )
+    try:
+        return Run(
+            folder=Path(folder),
+            network=record["network"],
+            labels=tuple(record["labels"]),
+            size_wh=(record["size_wh"][0], record["size_wh"][1]),
+            resize=record["resize"],
+            data=record["data"],
+            data_dir=record["data_dir"],
+            seed=record["seed"],
+            trained_on=DataOrigin(**record["trained_on"]),
+            val_accuracy=record["val_accuracy"],
+            test_accuracy=record["test_accuracy"],
+        )
+    except (KeyError, IndexError, TypeError) as error:
+        raise FileError(f"{folder}: {_RECORD} cannot be read ({error!r}); train the model again") from error
+
+
+def refuse_run(out: str | os.PathLike[str], *, overwrite: bool) -> None:
+    """Raise unless a run can be written to `out`: nothing is there, or with `overwrite` an older run or nothing else.
+
+    `--overwrite` is leave to replace a run, not to delete whatever else the name stands for. Call it before slow work.
+    """
+    target = Path(out)
+    refuse_existing([target], overwrite=overwrite)
+    if target.exists() and not is_run(target) and (not target.is_dir() or any(target.iterdir())):
+        raise FileError(f"{target} exists and is no run folder; choose another --out")
 
 
 def write_run(
@@ -96,7 +114,7 @@ def write_run(
         overwrite: replace a run that is there already.
     """
     target = Path(out)
-    refuse_existing([target], overwrite=overwrite)
+    refuse_run(target, overwrite=overwrite)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as scratch:
         made = Path(scratch) / "made"
@@ -105,9 +123,6 @@ def write_run(
         text = json.dumps({"format": _FORMAT, **record}, indent=2, ensure_ascii=False)
         (made / _RECORD).write_text(text + "\n", encoding="utf-8")
         if target.exists():
-            if not is_run(target) and any(target.iterdir()):
-                # --overwrite is leave to replace a run, not to delete whatever else the name stands for.
-                raise FileError(f"{target} exists and is no run folder; choose another --out")
             target.rename(Path(scratch) / "old")
         made.rename(target)
         shutil.rmtree(Path(scratch) / "old", ignore_errors=True)

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgevision_device import CheckError, UsageError, __version__, quiet_native, refuse_existing, require_known
+from edgevision_device import RESIZE_MODES, CheckError, FileError, UsageError, __version__, quiet_native, require_known
 
 from ._augmentation import Augmentation
 from ._batches import make_batches
 from ._datasets import load_data, native_size
 from ._networks import NETWORKS, PRETRAINED, VARIANTS, efficientnet_lite, load_torch_weights, packaged_weights, slim
-from ._progress import decoding_bar, training_bar
-from ._run import Run, write_run
+from ._progress import decoding_bar, say_skipped, training_bar
+from ._run import Run, refuse_run, write_run
 
 if TYPE_CHECKING:
     import os
@@ -69,6 +69,7 @@ class TrainingOptions:
 
     def __post_init__(self) -> None:
         require_known("model", self.network, NETWORKS)
+        require_known("resize mode", self.resize, RESIZE_MODES)
         for name, value, low, high in (
             ("epochs", self.epochs, 1, 100_000),
             ("batch size", self.batch_size, 1, 65_536),
@@ -76,12 +77,15 @@ class TrainingOptions:
             ("depth", self.depth, 1, 50),
             ("dropout", self.dropout, 0, 0.95),
             ("label smoothing", self.label_smoothing, 0, 0.9),
-            ("learning rate", self.learning_rate or 1e-3, 1e-9, 10),
+            ("learning rate", 1e-3 if self.learning_rate is None else self.learning_rate, 1e-9, 10),
+            ("seed", self.seed, 0, 2**32 - 1),  # what Keras takes
         ):
             if not low <= value <= high:
                 raise UsageError(f"{name} must lie between {low} and {high}, got {value}")
         if self.size_wh is not None and not all(8 <= side <= 2048 for side in self.size_wh):
             raise UsageError(f"width and height must lie between 8 and 2048, got {self.size_wh}")
+        if self.network in PRETRAINED and self.size_wh is not None and self.size_wh[0] != self.size_wh[1]:
+            raise UsageError(f"{self.network} takes square pictures, got {self.size_wh[0]}x{self.size_wh[1]}")
 
 
 def train(
@@ -102,7 +106,11 @@ def train(
     from pathlib import Path
 
     options = options or TrainingOptions()
-    refuse_existing([Path(out)], overwrite=overwrite)
+    refuse_run(out, overwrite=overwrite)
+    if options.network in PRETRAINED:
+        weights = options.weights or packaged_weights(options.network)
+        if not Path(weights).is_file():
+            raise FileError(f"no such weights file: {weights}")
     options = replace(options, size_wh=_size(data, options))
     assert options.size_wh is not None
     with decoding_bar() as on_progress:
@@ -115,6 +123,7 @@ def train(
             strict=options.strict,
             on_progress=on_progress,
         )
+    say_skipped(splits.skipped)
     with quiet_native(keep=lambda line: False):  # the backend greets from C++ when it is first imported
         import keras
 
@@ -178,8 +187,6 @@ def _fit_head(splits: Splits, options: TrainingOptions) -> tuple[keras.Model, di
 
     assert options.size_wh is not None
     variant = replace(VARIANTS[options.network], size=options.size_wh[0])
-    if options.size_wh[0] != options.size_wh[1]:
-        raise UsageError(f"{options.network} takes square pictures, got {options.size_wh[0]}x{options.size_wh[1]}")
     backbone = efficientnet_lite(variant, None, name=options.network)
     load_torch_weights(backbone, options.weights or packaged_weights(options.network))
     backbone.trainable = False

@@ -6,7 +6,7 @@ source = SourceModel.of(model, labels, name="digits")
 export_model(source, "exports", verification=pixels, recipes=["float32"])
 """
 
-from ._export import Calibration, ExportedFile, export_model
+from ._export import Calibration, ExportedFile, export_model, plan_files
 from ._recipes import FLOAT_RECIPES, RECIPES, chosen
 from ._source import SourceModel, load_keras_model
 from ._tflite import float_operators
@@ -26,4 +26,5 @@ __all__ = [
     "export_model",
     "float_operators",
     "load_keras_model",
+    "plan_files",
 ]

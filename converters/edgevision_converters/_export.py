@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from ._source import SourceModel
 
-__all__ = ["Calibration", "ExportedFile", "export_model"]
+__all__ = ["Calibration", "ExportedFile", "export_model", "plan_files"]
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,26 @@ class ExportedFile:
     recipe: str
     size_bytes: int
     agreement: Agreement
+
+
+def plan_files(
+    name: str,
+    out: str | os.PathLike[str],
+    formats: list[str] | None = None,
+    recipes: list[str] | None = None,
+    *,
+    overwrite: bool = False,
+) -> list[tuple[str, str, Path]]:
+    """Return (format, recipe, path) of each file that an export with these names would write.
+
+    Raises:
+        UsageError: unknown format or recipe, a name that is none, or a file that exists and may not be replaced.
+    """
+    if not name or Path(name).name != name:
+        raise UsageError(f"cannot name files {name!r}; --name takes a name without slashes")
+    plan = [(format, recipe, Path(out) / f"{name}.{recipe}.{format}") for format, recipe in chosen(formats, recipes)]
+    refuse_existing([path for _, _, path in plan], overwrite=overwrite)
+    return plan
 
 
 def export_model(
@@ -90,23 +110,17 @@ def export_model(
         FileError: a converter refuses the model.
         CheckError: a float file disagrees with the Keras model. The files before it are kept, it is not.
     """
-    pairs = chosen(formats, recipes)
-    name = source.metadata.name
-    if not name or Path(name).name != name:
-        raise UsageError(f"cannot name files {name!r}; --name takes a name without slashes")
-    if any(recipe == "int8" for _, recipe in pairs) and (calibration is None or not len(calibration.pixels_nhwc)):
+    plan = plan_files(source.metadata.name, out, formats, recipes, overwrite=overwrite)
+    if any(recipe == "int8" for _, recipe, _ in plan) and (calibration is None or not len(calibration.pixels_nhwc)):
         raise UsageError("int8 needs calibration pictures; give --calibrate DATA, or leave int8 out with --recipes")
     if not len(verification):
         raise UsageError("there are no pictures to verify the files on; give some")
     _require_input(source, "verification", verification)
     if calibration is not None:
         _require_input(source, "calibration", calibration.pixels_nhwc)
-    folder = Path(out)
-    targets = [folder / f"{name}.{recipe}.{format}" for format, recipe in pairs]
-    refuse_existing(targets, overwrite=overwrite)
     expected = source.scores(verification)
     exported: list[ExportedFile] = []
-    for (format, recipe), target in zip(pairs, targets, strict=True):
+    for format, recipe, target in plan:
         on_start(target.name)
         metadata = dataclasses.replace(
             source.metadata,

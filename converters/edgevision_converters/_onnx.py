@@ -246,9 +246,15 @@ def _finish(proto: Any, source: SourceModel, recipe: str) -> bytes:
                     names[place] = "scores"
     output.name = "scores"
     graph.name = source.metadata.name
+    graph.ClearField("doc_string")  # tf2onnx writes the name of a TensorFlow function, numbered anew each time
     # Stands before the graph, so that a copy which was cut short is still known as ours.
     proto.doc_string = f"Image classifier, {recipe}; described by edgevision.json in metadata_props."
     proto.producer_name, proto.producer_version = "edgevision", source.metadata.edgevision
     del proto.metadata_props[:]
+    # The quantizer imports a dozen domains whatever it uses, and keeps the shapes of what it fused away.
+    used = {node.domain for node in graph.node}
+    for opset in [each for each in proto.opset_import if each.domain not in used]:
+        proto.opset_import.remove(opset)
+    del graph.value_info[:]
     onnx.checker.check_model(proto, full_check=True)
     return proto.SerializeToString(deterministic=True)

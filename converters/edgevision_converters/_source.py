@@ -138,11 +138,11 @@ def load_keras_model(path: str | os.PathLike[str]) -> keras.Model:
 
     Custom code inside the file is not run (`safe_mode`).
     """
-    import keras
-
     path = Path(path)
     if not path.is_file():
         raise FileError(f"no such model file: {path}; give a .keras or .h5 file, or a run folder")
+    import keras
+
     try:
         model: Any = keras.models.load_model(path, compile=False, safe_mode=True)
         return model

