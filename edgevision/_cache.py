@@ -14,11 +14,11 @@ import numpy as np
 from edgevision_device import PictureError, decode_picture, preprocess, write_atomically, writing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     import numpy.typing as npt
 
-__all__ = ["Decoded", "cache_folder", "decode_all"]
+__all__ = ["Decoded", "cache_folder", "decode_all", "resize_all"]
 
 #: Raised when decoding or preprocessing changes, so that old caches are not used.
 _VERSION = 2
@@ -62,10 +62,37 @@ def decode_all(
     if not (pixels_file.is_file() and record_file.is_file()):
         _decode(paths, size_wh, resize, pixels_file, record_file, on_progress)
     record = json.loads(record_file.read_text(encoding="utf-8"))
-    shape = (len(record["places"]), size_wh[1], size_wh[0], 3)
-    # An empty file cannot be mapped.
-    store = np.memmap(pixels_file, np.uint8, "r", shape=shape) if shape[0] else np.empty(shape, np.uint8)
+    store = _map(pixels_file, len(record["places"]), size_wh)
     return Decoded(store, tuple(record["places"]), tuple(record["hashes"]), tuple(record["skipped"]))
+
+
+def resize_all(
+    rgb: Iterable[npt.NDArray[np.uint8]], key: Sequence[object], count: int, size_wh: tuple[int, int], resize: str
+) -> npt.NDArray[np.uint8]:
+    """Bring pictures of one data set to one size, or map the result of last time.
+
+    Args:
+        rgb: uint8 `(height, width, 3)` each.
+        key: what they are; the same key must mean the same pictures.
+        count: how many there are.
+        size_wh, resize: see `preprocess`.
+
+    Returns:
+        uint8 `(count, height, width, 3)`, mapped from a file.
+    """
+    name = hashlib.sha256(json.dumps([_VERSION, size_wh, resize, *key]).encode()).hexdigest()[:32]
+    pixels_file = cache_folder() / "pictures" / f"{name}.rgb"
+    if not pixels_file.is_file():
+        with writing(pixels_file) as temporary, temporary.open("wb") as stream:
+            for picture in rgb:
+                stream.write(preprocess(picture, size_wh, resize).tobytes())
+    return _map(pixels_file, count, size_wh)
+
+
+def _map(pixels_file: Path, count: int, size_wh: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    shape = (count, size_wh[1], size_wh[0], 3)
+    # An empty file cannot be mapped.
+    return np.memmap(pixels_file, np.uint8, "r", shape=shape) if count else np.empty(shape, np.uint8)
 
 
 def _decode(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgevision_converters import Calibration, SourceModel, chosen, export_model, load_keras_model, plan_files
-from edgevision_device import DataOrigin, FileError, UsageError, quiet_native, read_labels, require_known
+from edgevision_device import DataOrigin, FileError, UsageError, hash_pictures, quiet_native, read_labels, require_known
 
 from ._datasets import load_data
 from ._networks import PRETRAINED, VARIANTS, efficientnet_lite, imagenet_labels, load_torch_weights, packaged_weights
-from ._photos import photo_crops
+from ._photos import CALIBRATION_PHOTOS, VERIFICATION_PHOTOS, photo_crops
 from ._progress import decoding_bar, say, say_skipped
 from ._run import is_run, read_run
 
@@ -146,7 +147,9 @@ def _from_run(folder: Path, name: str, options: ExportOptions) -> _Prepared:
         trained_on=run.trained_on,
     )
     data_dir = options.data_dir or run.data_dir
-    splits = _load(options.calibrate or run.data, source, options, run.seed, data_dir)
+    splits = _load(options.calibrate or run.data, source, options, data_dir)
+    if options.calibrate is None and splits.train.origin != run.trained_on:
+        say(f"note: the pictures in {run.data} are not those of the training any more; they are used as they are now")
     return source, *_parts(splits, options)
 
 
@@ -174,11 +177,12 @@ def _from_file(path: Path, name: str, options: ExportOptions) -> _Prepared:
 def _outside_pictures(source: SourceModel, options: ExportOptions) -> tuple[Calibration | None, npt.NDArray[np.uint8]]:
     """Choose pictures for a model whose training pictures are not known here."""
     if options.calibrate is not None:
-        return _parts(_load(options.calibrate, source, options, options.seed, options.data_dir), options)
-    count = options.calibration_pictures
-    crops = photo_crops(count + 100, source.metadata.size_wh, options.seed)
-    origin = DataOrigin("photos", "", count)
-    return Calibration(crops[:count], origin), crops[count:]
+        return _parts(_load(options.calibrate, source, options, options.data_dir), options)
+    size_wh, count = source.metadata.size_wh, options.calibration_pictures
+    crops = photo_crops(CALIBRATION_PHOTOS, count, size_wh, options.seed)
+    digests = [("", hashlib.sha256(crop).hexdigest()) for crop in crops]
+    calibration = Calibration(crops, DataOrigin("photos inside scikit-image", hash_pictures(digests), count))
+    return calibration, photo_crops(VERIFICATION_PHOTOS, 100, size_wh, options.seed)
 
 
 def _parts(splits: Splits, options: ExportOptions) -> tuple[Calibration, npt.NDArray[np.uint8]]:
@@ -188,13 +192,12 @@ def _parts(splits: Splits, options: ExportOptions) -> tuple[Calibration, npt.NDA
     return calibration, verification.pixels(slice(None))
 
 
-def _load(data: str, source: SourceModel, options: ExportOptions, seed: int, data_dir: str | None) -> Splits:
+def _load(data: str, source: SourceModel, options: ExportOptions, data_dir: str | None) -> Splits:
     with decoding_bar() as on_progress:
         splits = load_data(
             data,
             source.metadata.size_wh,
             source.metadata.resize,
-            seed=seed,
             data_dir=data_dir,
             strict=options.strict,
             on_progress=on_progress,

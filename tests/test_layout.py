@@ -206,6 +206,13 @@ def test_no_file_names_a_package_index(texts: dict[str, str]) -> None:
     assert not named
 
 
+def test_what_runs_on_a_board_installs_neither_opencv_nor_a_runtime(root: Path) -> None:
+    # It would overwrite the system's python3-opencv, and choose a runtime by what pip finds.
+    for folder in ("device", "benchmarks"):
+        project = tomllib.loads((root / folder / "pyproject.toml").read_text())["project"]
+        assert not [line for line in project["dependencies"] if "[" in line or "opencv" in line]
+
+
 def test_the_lock_names_versions_and_hashes_only(root: Path) -> None:
     lines = (root / "requirements.lock").read_text().splitlines()
     assert not [line for line in lines if re.search(r"://|@|/", line)]

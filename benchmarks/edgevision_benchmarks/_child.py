@@ -10,7 +10,6 @@ Request, see `Request`. Answer, one object a line: any number of `{"stage", "don
 from __future__ import annotations
 
 import contextlib
-import importlib
 import json
 import os
 import sys
@@ -31,9 +30,11 @@ from edgevision_device import (
     EdgevisionError,
     LabelledPicture,
     Metadata,
+    MissingPackageError,
     Percentiles,
     PictureError,
     load_opencv,
+    load_runtime,
     read_picture,
 )
 
@@ -44,13 +45,6 @@ Send = Callable[[dict[str, Any]], None]
 
 #: Latency cycles over so many preprocessed pictures: enough that no branch predictor learns one, little memory.
 _SAMPLE = 32
-
-#: Imported before the file is opened, so that neither its memory nor its time counts the runtime's own library.
-_MODULES = {
-    "litert": "ai_edge_litert.interpreter",
-    "tflite-runtime": "tflite_runtime.interpreter",
-    "onnxruntime": "onnxruntime",
-}
 
 
 @dataclass(frozen=True)
@@ -98,10 +92,11 @@ def main() -> int:
 def _measure(request: Request, send: Send) -> dict[str, Any]:
     pictures = [LabelledPicture(Path(path), label) for path, label in request.pictures]
     given = None if request.given is None else Metadata.from_record(json.loads(request.given))
+    # Before the file is opened, so that neither its memory nor its time counts the runtime's own library.
     load_opencv()
     for name in RUNTIMES[request.format] if request.runtime is None else (request.runtime,):
-        with contextlib.suppress(ImportError, KeyError):
-            importlib.import_module(_MODULES[name])
+        with contextlib.suppress(MissingPackageError):
+            load_runtime(name)
             break
     _reset_peak()
     before_bytes = _peak_bytes()

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Optional
 
-from edgevision_device import add_runtime_arguments, describe_foreign
+from edgevision_device import add_foreign_arguments, add_runtime_arguments, describe_foreign
 
 from ._measure import OnProgress, benchmark
 from ._outputs import refuse_unwritable, to_json, write_report
@@ -28,12 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_runtime_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print the report as JSON instead of the table")
     parser.add_argument("--overwrite", action="store_true", help="replace a report in --out")
+    parser.add_argument("--whole", action="store_true", help="also measure on pictures that the files were trained on")
     parser.add_argument("--strict", action="store_true", help="stop at a picture that cannot be decoded")
-    foreign = parser.add_argument_group("for files that edgevision did not write")
-    foreign.add_argument("--labels", metavar="FILE", help="text file, one label a line")
-    foreign.add_argument("--resize", metavar="MODE", help="stretch, crop, letterbox")
-    foreign.add_argument("--pixels", metavar="RANGE", help="what they take: 0..255, 0..1, -1..1, imagenet, or MEAN:STD")
-    foreign.add_argument("--color-order", default="rgb", metavar="ORDER", help="rgb, bgr (default: rgb)")
+    add_foreign_arguments(parser)
 
 
 def run(args: argparse.Namespace, data_name: Optional[str] = None) -> int:
@@ -48,6 +45,7 @@ def run(args: argparse.Namespace, data_name: Optional[str] = None) -> int:
     out = None if args.out is None else Path(args.out)
     if out is not None:
         refuse_unwritable(out, overwrite=args.overwrite)
+    given = describe_foreign("foreign", args.labels, args.resize, args.pixels, args.color_order, args.logits)
     with _progress(args.files) as on_progress:
         report = benchmark(
             args.files,
@@ -56,8 +54,9 @@ def run(args: argparse.Namespace, data_name: Optional[str] = None) -> int:
             warmup=args.warmup,
             threads=args.threads,
             runtime=args.runtime,
-            given=describe_foreign("foreign", args.labels, args.resize, args.pixels, args.color_order),
+            given=given,
             strict=args.strict,
+            whole=args.whole,
             data_name=data_name,
             command=shlex.join(args.command_line),
             on_progress=on_progress,

@@ -3,38 +3,61 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Optional
 
-from edgevision_device import DataError, LabelledPicture, PictureError, decode_picture, find_labelled, hash_pictures
+from edgevision_device import (
+    DataError,
+    LabelledPicture,
+    Metadata,
+    PictureError,
+    decode_picture,
+    find_labelled,
+    find_parts,
+    hash_pictures,
+    split_by_content,
+)
 
-__all__ = ["choose_split", "find_known", "hash_files"]
-
-_SPLITS = ("train", "val", "test")
+__all__ = ["choose_split", "digest_files", "find_known", "held_out"]
 
 
 def choose_split(folder: Path) -> tuple[Path, Optional[str]]:
-    """Return the folder that holds one folder per label, and the name of the split if it is one.
+    """Return the folder that holds one folder per label, and the name of the part if it is one.
 
-    `folder/<label>/<picture>` is taken as it is; of `folder/{train,val,test}/<label>/<picture>` the test split.
+    `folder/<label>/<picture>` is taken as it is; of `folder/{train,val,test}/<label>/<picture>` the test part.
 
     Raises:
-        DataError: no such folder, or splits without `test`.
+        DataError: no such folder, or parts without `test`.
     """
-    if not folder.is_dir():
-        raise DataError(f"no such folder: {folder}; expected {folder}/<label>/<picture>")
-    entries = [entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
-    # A label may be called "test"; a split holds folders.
-    splits = [entry.name for entry in entries if entry.name in _SPLITS and any(sub.is_dir() for sub in entry.iterdir())]
-    if not splits or len(splits) < len(entries):
-        return folder, None
-    if "test" not in splits:
+    parts = find_parts(folder)
+    if parts and "test" not in parts:
         raise DataError(
-            f"{folder} holds the splits {', '.join(sorted(splits))} and no test; accuracy on pictures that trained the "
-            f"model says nothing: add {folder}/test, or name a split, such as {folder / splits[0]}"
+            f"{folder} holds {', '.join(sorted(parts))} and no test; accuracy on pictures that trained the model says "
+            f"nothing: add {folder}/test, or name a part, such as {next(iter(parts.values()))}"
         )
-    return folder / "test", "test"
+    return (parts["test"], "test") if parts else (folder, None)
+
+
+def held_out(
+    pictures: Sequence[LabelledPicture], digests: Sequence[Optional[str]], folder: Path, files: Sequence[Metadata]
+) -> Optional[list[bool]]:
+    """Say which pictures of an unsplit folder no file was trained on; None if no file was trained on this folder.
+
+    Training splits such a folder by content, and so does this. It is known again by the hash of the training part, or,
+    when pictures have come or gone since, by its name.
+    """
+    readable = [(picture.label, digest) for picture, digest in zip(pictures, digests) if digest is not None]
+    try:
+        parts = split_by_content([label for label, _ in readable], [digest for _, digest in readable])
+    except DataError:  # too few pictures to train on
+        return None
+    train = hash_pictures(pair for pair, part in zip(readable, parts) if part == "train")
+    origins = [each.trained_on for each in files if each.trained_on is not None]
+    if not any(origin.sha256 == train or origin.name == folder.resolve().name for origin in origins):
+        return None
+    test = {pair for pair, part in zip(readable, parts) if part == "test"}
+    return [(picture.label, digest) in test for picture, digest in zip(pictures, digests)]
 
 
 def find_known(folder: Path, labels_of_files: Sequence[tuple[str, Sequence[str]]]) -> list[LabelledPicture]:
@@ -54,8 +77,10 @@ def find_known(folder: Path, labels_of_files: Sequence[tuple[str, Sequence[str]]
     return pictures
 
 
-def hash_files(pictures: Sequence[LabelledPicture], *, decode: bool, on_read: Callable[[int], None]) -> str:
-    """Hash labels and contents, one file in memory at a time.
+def digest_files(
+    pictures: Sequence[LabelledPicture], *, decode: bool, on_read: Callable[[int], None]
+) -> list[Optional[str]]:
+    """Return the SHA-256 of each picture's file, None where it cannot be read; one file in memory at a time.
 
     Args:
         pictures: what to hash.
@@ -65,21 +90,20 @@ def hash_files(pictures: Sequence[LabelledPicture], *, decode: bool, on_read: Ca
     Raises:
         PictureError: only if `decode`.
     """
-
-    def digests() -> Iterator[tuple[str, str]]:
-        for done, picture in enumerate(pictures):
-            on_read(done)
-            try:
-                content = picture.path.read_bytes()
-            except OSError as error:
-                if not decode:
-                    continue
-                raise PictureError(f"cannot read the picture {picture.path}: {error.strerror}") from error
+    digests: list[Optional[str]] = []
+    for done, picture in enumerate(pictures):
+        on_read(done)
+        try:
+            content = picture.path.read_bytes()
+        except OSError as error:
             if decode:
-                try:
-                    decode_picture(content)
-                except PictureError as error:
-                    raise PictureError(f"{picture.path}: {error}; remove it, or leave out --strict") from None
-            yield picture.label, hashlib.sha256(content).hexdigest()
-
-    return hash_pictures(digests())
+                raise PictureError(f"cannot read the picture {picture.path}: {error.strerror}") from error
+            digests.append(None)
+            continue
+        if decode:
+            try:
+                decode_picture(content)
+            except PictureError as error:
+                raise PictureError(f"{picture.path}: {error}; remove it, or leave out --strict") from None
+        digests.append(hashlib.sha256(content).hexdigest())
+    return digests

@@ -24,13 +24,14 @@ from edgevision_device import (
     Metadata,
     Percentiles,
     UsageError,
+    hash_pictures,
     read_model_file,
     require_known,
 )
 
 from ._child import Request
 from ._conditions import read_conditions
-from ._data import choose_split, find_known, hash_files
+from ._data import choose_split, digest_files, find_known, held_out
 from ._report import FileResult, Measurement, Pictures, Report, Settings
 
 __all__ = ["OnProgress", "benchmark"]
@@ -64,6 +65,7 @@ def benchmark(
     runtime: Optional[str] = None,
     given: Optional[Metadata] = None,
     strict: bool = False,
+    whole: bool = False,
     data_name: Optional[str] = None,
     command: Optional[str] = None,
     on_progress: Optional[OnProgress] = None,
@@ -78,6 +80,8 @@ def benchmark(
         threads: for the runtime, 1 to 256; default: the cores this process may use, at most 4.
         runtime: `litert`, `tflite-runtime` or `onnxruntime`; default: the first one installed that reads the file.
         given: what to assume of files that edgevision did not write.
+        whole: take all pictures of `folder/<label>/`, also when a file was trained on that folder; by default these are
+            measured on the test part of the split by content that the training made.
         strict: raise PictureError at a picture that cannot be decoded, instead of skipping it.
         data_name: what the report calls the pictures; default: the folder.
         command: what the report says made it.
@@ -106,7 +110,15 @@ def benchmark(
     if not readable:
         raise FileError(_none_measured([each.row for each in candidates]))
     pictures = find_known(home, [(row.path, metadata.labels) for row, metadata in readable])
-    sha256 = hash_files(pictures, decode=strict, on_read=lambda done: tell("", "reading", done, len(pictures)))
+    everything = len(pictures)
+    digests = digest_files(pictures, decode=strict, on_read=lambda done: tell("", "reading", done, everything))
+    if split is None and not whole:
+        chosen = held_out(pictures, digests, home, [metadata for _, metadata in readable])
+        if chosen is not None:
+            split = "test"
+            pictures = [picture for picture, kept in zip(pictures, chosen) if kept]
+            digests = [digest for digest, kept in zip(digests, chosen) if kept]
+    sha256 = hash_pictures((each.label, digest) for each, digest in zip(pictures, digests) if digest is not None)
 
     rows: list[FileResult] = []
     skipped: tuple[str, ...] = ()
@@ -127,7 +139,7 @@ def benchmark(
             if isinstance(answer, str):
                 row = dataclasses.replace(row, error=answer)
             else:
-                skipped = skipped or tuple(answer.pop("skipped"))
+                skipped = tuple(answer.pop("skipped"))  # the same ones for every file
                 row = dataclasses.replace(row, measured=_measurement(answer))
         rows.append(row)
         tell(row.name, "failed" if row.error else "done", 1, 1)

@@ -131,12 +131,20 @@ def _fine_scores(model: bytes) -> bytes:
 
     parsed = unpack(model)
     graph = parsed.subgraphs[0]
-    for operator in graph.operators:
-        output = graph.tensors[operator.outputs[0]]
-        if _builtin(parsed, operator) == schema.BuiltinOperator.SOFTMAX and output.type == schema.TensorType.INT8:
-            output.type = schema.TensorType.INT16
-            output.quantization.scale = [1 / 32768]
-            output.quantization.zeroPoint = [0]
+    made_by = {operator.outputs[0]: operator for operator in graph.operators}
+    last = made_by[graph.outputs[0]]
+    softmax = made_by.get(last.inputs[0])
+    # Only where nobody but the final DEQUANTIZE reads it: softmax inside the network feeds operators that want int8.
+    codes = schema.BuiltinOperator
+    readers = sum(last.inputs[0] in operator.inputs for operator in graph.operators)
+    if softmax is None or readers != 1:
+        return model
+    if (_builtin(parsed, softmax), _builtin(parsed, last)) != (codes.SOFTMAX, codes.DEQUANTIZE):
+        return model
+    output = graph.tensors[softmax.outputs[0]]
+    output.type = schema.TensorType.INT16
+    output.quantization.scale = [1 / 32768]
+    output.quantization.zeroPoint = [0]
     return pack(parsed)
 
 

@@ -11,7 +11,7 @@ In three lines:
 from ._check import Finding, check_device, check_machine, check_packages
 from ._classifier import Classifier, Prediction
 from ._cli import Command, device_commands, main, run_cli
-from ._commands._model import add_runtime_arguments
+from ._commands._model import add_foreign_arguments, add_runtime_arguments
 from ._errors import (
     CheckError,
     DamagedFileError,
@@ -32,7 +32,7 @@ from ._outputs import refuse_existing, write_atomically, writing
 from ._pictures import LabelledPicture, decode_picture, find_labelled, find_pictures, hash_pictures, read_picture
 from ._preprocess import load_opencv, preprocess
 from ._quiet import quiet_native
-from ._runtimes import RUNTIMES, Runtime, Tensor, default_threads, open_runtime
+from ._runtimes import RUNTIMES, Runtime, Tensor, default_threads, load_runtime, open_runtime
 from ._sinks import JsonLines, JsonLinesFile, Sink, TextLines
 from ._sources import (
     SOURCE_GRAMMAR,
@@ -48,6 +48,7 @@ from ._sources import (
     find_cameras,
     open_source,
 )
+from ._splits import PARTS, find_parts, split_by_content
 from ._statistics import Percentiles, TimeHistogram
 from ._stream import STAGES, StreamResult, StreamStatistics, StreamSummary, stream
 
@@ -56,6 +57,7 @@ __version__ = "0.1.0"
 __all__ = [
     "COLOR_ORDERS",
     "FORMATS",
+    "PARTS",
     "RESIZE_MODES",
     "RUNTIMES",
     "SOURCE_GRAMMAR",
@@ -99,6 +101,7 @@ __all__ = [
     "TextLines",
     "TimeHistogram",
     "UsageError",
+    "add_foreign_arguments",
     "add_runtime_arguments",
     "check_device",
     "check_machine",
@@ -109,9 +112,11 @@ __all__ = [
     "device_commands",
     "find_cameras",
     "find_labelled",
+    "find_parts",
     "find_pictures",
     "hash_pictures",
     "load_opencv",
+    "load_runtime",
     "main",
     "open_runtime",
     "open_source",
@@ -124,6 +129,7 @@ __all__ = [
     "require_known",
     "run_cli",
     "seal",
+    "split_by_content",
     "stream",
     "write_atomically",
     "writing",

@@ -16,8 +16,9 @@ from typing import Any, Optional
 
 import numpy as np
 
+from ._preprocess import OPENCV
 from ._probe import Outcome, try_out
-from ._runtimes import RUNTIMES
+from ._runtimes import PACKAGES, RUNTIMES
 from ._sources import find_cameras
 
 __all__ = ["Finding", "check_device", "check_machine", "check_packages"]
@@ -28,9 +29,6 @@ _OPENCV_WHEELS = (
     "opencv-contrib-python",
     "opencv-contrib-python-headless",
 )
-
-#: Extras of edgevision-device by runtime.
-_EXTRAS = {"litert": "litert", "tflite-runtime": "tflite", "onnxruntime": "onnx"}
 
 #: Bits of `vcgencmd get_throttled`, https://www.raspberrypi.com/documentation/computers/os.html#get_throttled
 _THROTTLED = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
@@ -72,8 +70,8 @@ def check_packages() -> list[Finding]:
 
     Each is really run, in a process of its own: tflite-runtime under numpy 2 imports well and dies at its first model.
     """
-    opencv, *runtimes = try_out(["opencv", *_EXTRAS])
-    return [*_python(), *_opencv(opencv), *_runtimes(dict(zip(_EXTRAS, runtimes)))]
+    opencv, *runtimes = try_out(["opencv", *PACKAGES])
+    return [*_python(), *_opencv(opencv), *_runtimes(dict(zip(PACKAGES, runtimes)))]
 
 
 def check_machine(root: str | os.PathLike[str] = "/") -> list[Finding]:
@@ -102,9 +100,9 @@ def _opencv(outcome: Outcome) -> Iterator[Finding]:
     if outcome.works:
         yield Finding("opencv", "ok", outcome.text)
     elif outcome.installed:
-        yield Finding("opencv", "fail", outcome.text, _install("camera", again=True))
+        yield Finding("opencv", "fail", outcome.text, _install(OPENCV, again=True))
     else:
-        mend = f"{_install('camera')}, or on Raspberry Pi OS: sudo apt install python3-opencv"
+        mend = f"{_install(OPENCV)}, or on Raspberry Pi OS: sudo apt install python3-opencv"
         yield Finding("opencv", "fail", "not installed", mend)
 
 
@@ -124,7 +122,7 @@ def _runtimes(outcomes: dict[str, Outcome]) -> Iterator[Finding]:
         readers = [name for name in names if outcomes[name].works]
         for name in names:
             outcome = outcomes[name]
-            install = _install(_EXTRAS[name], again=outcome.installed)
+            install = _install(PACKAGES[name].requirement, again=outcome.installed)
             if outcome.works:
                 yield Finding(name, "ok", outcome.text)
             elif outcome.installed:
@@ -135,8 +133,8 @@ def _runtimes(outcomes: dict[str, Outcome]) -> Iterator[Finding]:
                 yield Finding(name, missed, f"not installed; it runs .{format} files", install)
 
 
-def _install(extra: str, *, again: bool = False) -> str:
-    return f"{sys.executable} -m pip install {'--force-reinstall ' if again else ''}'edgevision-device[{extra}]'"
+def _install(requirement: str, *, again: bool = False) -> str:
+    return f"{sys.executable} -m pip install {'--force-reinstall ' if again else ''}{requirement}"
 
 
 def _cameras(root: Path) -> Iterator[Finding]:

@@ -90,10 +90,13 @@ class Classifier:
         )
 
     def run(self, pixels_nhwc: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Run the file on preprocessed pixels; return float32 scores, shape `(labels,)`, as the file gives them."""
+        """Run the file on preprocessed pixels; return float32 scores, shape `(labels,)`, as the file gives them.
+
+        Raises FileError if the runtime fails, or if the scores of a file that edgevision did not write are none.
+        """
         if self.file.foreign:
             given = to_input(pixels_nhwc, self.runtime, self.metadata.normalization)
-            return scores_of(self.runtime.run(given), self.runtime).reshape(-1)
+            return scores_of(self.runtime.run(given), self.runtime, logits=self.metadata.logits)
         return self.runtime.run(pixels_nhwc).reshape(-1)
 
     def scores(self, picture: npt.NDArray[np.uint8], picture_order: str = "rgb") -> npt.NDArray[np.float32]:

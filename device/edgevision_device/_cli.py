@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import io
 import os
 import signal
 import sys
@@ -55,6 +56,9 @@ def run_cli(
     args = parser.parse_args(argv)
     # The command as typed goes into reports, so that a stranger can repeat them.
     args.command_line = [prog, *(sys.argv[1:] if argv is None else argv)]
+    # A file's name may hold bytes that are no UTF-8, which Python keeps as surrogates and refuses to print.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     # What OpenCV would print about a bad picture, the error says in one line. It reads this when it is imported.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     try:

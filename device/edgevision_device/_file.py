@@ -119,7 +119,9 @@ def read_model_file(path: str | os.PathLike[str], given: Optional[Metadata] = No
     if record["size_bytes"] != len(model) or record["sha256"] != hashlib.sha256(model).hexdigest():
         raise DamagedFileError(f"{path} is damaged: the model does not match its SHA-256; copy or export it again")
     if given is not None:
-        raise FileError(f"{path} describes itself; leave out --labels, --resize and --pixels")
+        raise FileError(
+            f"{path} describes itself; leave out --labels, --resize and --pixels, --color-order and --logits"
+        )
     return ModelFile(path, format, model, Metadata.from_record(record), sha256, len(content))
 
 
@@ -160,7 +162,7 @@ def _onnx_record(content: bytes) -> Optional[tuple[dict[str, Any], int]]:
         if entry.get(1) != _JSON.encode() or last.get(1) != _SEAL.encode() or len(last.get(2, b"")) != _SEAL_BYTES:
             return None
         record = _parse(entry[2])
-    except (IndexError, ValueError, KeyError):
+    except (IndexError, ValueError, KeyError, RecursionError):  # the last one from JSON that is nested deeply
         return None
     return None if record is None or not start < seal_start else (record, start)
 

@@ -16,12 +16,19 @@ from ._runtimes import Runtime
 __all__ = ["describe_foreign", "read_labels", "scores_of", "size_wh", "to_input"]
 
 
+#: How far scores of a softmax in float16 or in an approximation may be from shares of 1.
+_SLACK = 1e-2
+
+
 def read_labels(path: str | os.PathLike[str]) -> tuple[str, ...]:
-    """Read one label a line. Raises DataError when the file is missing or empty."""
+    """Read one label a line. Raises DataError when the file is missing, empty or not UTF-8."""
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        # Windows editors begin a file with a byte order mark, which is not part of the first label.
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
         raise DataError(f"cannot read the label file {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"the label file {path} is not UTF-8 (byte {error.start}); save it as UTF-8") from error
     labels = tuple(line.strip() for line in lines if line.strip())
     if not labels:
         raise DataError(f"the label file {path} is empty; it needs one label a line")
@@ -29,14 +36,19 @@ def read_labels(path: str | os.PathLike[str]) -> tuple[str, ...]:
 
 
 def describe_foreign(
-    name: str, labels: Optional[str], resize: Optional[str], pixels: Optional[str], color_order: str = "rgb"
+    name: str,
+    labels: Optional[str],
+    resize: Optional[str],
+    pixels: Optional[str],
+    color_order: Optional[str] = None,
+    logits: bool = False,
 ) -> Optional[Metadata]:
-    """Turn the flags `--labels --resize --pixels` into metadata; None when none of them was given.
+    """Turn the flags of `add_foreign_arguments` into metadata; None when none of them was given.
 
     The size is left at 1 × 1: `Classifier` reads it from the model's input.
     """
     flags = {"--labels": labels, "--resize": resize, "--pixels": pixels}
-    if not any(flags.values()):
+    if not any((*flags.values(), color_order, logits)):
         return None
     if labels is None or resize is None or pixels is None:
         missing = ", ".join(flag for flag, value in flags.items() if value is None)
@@ -46,9 +58,10 @@ def describe_foreign(
         labels=read_labels(labels),
         size_wh=(1, 1),
         resize=resize,
-        color_order=color_order,
+        color_order=color_order or "rgb",
         normalization=Normalization.parse(pixels),
         recipe="unknown",
+        logits=logits,
     )
 
 
@@ -84,9 +97,24 @@ def to_input(pixels_nhwc: npt.NDArray[np.uint8], runtime: Runtime, normalization
     return np.ascontiguousarray(real.astype(tensor.dtype))
 
 
-def scores_of(output: npt.NDArray[Any], runtime: Runtime) -> npt.NDArray[np.float32]:
-    """Dequantize the model's output to float32 scores."""
+def scores_of(output: npt.NDArray[Any], runtime: Runtime, *, logits: bool) -> npt.NDArray[np.float32]:
+    """Dequantize the model's output to float32 scores, shape `(labels,)`, and apply a softmax to `logits`.
+
+    Raises FileError unless the scores are shares of 1.
+    """
     tensor = runtime.output
+    scores = output.astype(np.float32).reshape(-1)
     if np.issubdtype(tensor.dtype, np.integer) and tensor.scale:
-        return (output.astype(np.float32) - tensor.zero_point) * tensor.scale
-    return output.astype(np.float32)
+        scores = (scores - tensor.zero_point) * np.float32(tensor.scale)
+    if logits:
+        powers = np.exp(scores - scores.max())
+        return powers / powers.sum()
+    least, most, total = float(scores.min()), float(scores.max()), float(scores.sum())
+    # Each score of an integer output may be off by a step. Written so that what is not a number fails.
+    slack = max(_SLACK, scores.size * tensor.scale)
+    if not (least >= -_SLACK and most <= 1 + _SLACK and abs(total - 1) <= slack):
+        raise FileError(
+            f"the model's scores should lie between 0 and 1 and add up to 1, and are {least:.4g} to {most:.4g} and "
+            f"{total:.4g} in all; --logits applies the softmax that it may lack"
+        )
+    return scores

@@ -84,12 +84,14 @@ class Metadata:
         size_wh: input width and height in pixels.
         resize: `stretch`, `crop` or `letterbox`.
         color_order: the channel order that the network expects.
-        normalization: what the file does to pixels inside, for readers; the device does nothing with it.
+        normalization: what edgevision's files do to pixels inside; for a file that edgevision did not write, what the
+            device does to them before.
         recipe: how the file is quantized.
         trained_on, calibrated_on: the pictures behind it, if known.
         temperature: scores are sharpened or softened as `score ** (1 / temperature)` and renormalized.
         reject_threshold: a top score below it is reported as unknown; 0 rejects nothing.
         edgevision: the version that wrote the file.
+        logits: a file that edgevision did not write ends before its softmax, which the device applies.
     """
 
     name: str
@@ -104,6 +106,7 @@ class Metadata:
     temperature: float = 1.0
     reject_threshold: float = 0.0
     edgevision: str = ""
+    logits: bool = False
 
     def __post_init__(self) -> None:
         require_known("resize mode", self.resize, RESIZE_MODES)
@@ -113,7 +116,7 @@ class Metadata:
         repeated, count = Counter(self.labels).most_common(1)[0]
         if count > 1:
             raise UsageError(f"label {repeated!r} stands {count} times among the labels; make each one unique")
-        if min(self.size_wh) < 1:
+        if len(self.size_wh) != 2 or min(self.size_wh) < 1:
             raise UsageError(f"input width and height must be positive, got {self.size_wh}")
         if not self.temperature > 0:
             raise UsageError(f"temperature must be positive, got {self.temperature}")
@@ -123,16 +126,19 @@ class Metadata:
     def to_json(self, *, sha256: str, size_bytes: int) -> str:
         """Write the record, with the hash and the length of the model part it belongs to, as one line of JSON."""
         record = {"format": FORMAT, **dataclasses.asdict(self), "sha256": sha256, "size_bytes": size_bytes}
+        if not self.logits:
+            del record["logits"]  # so it is in no file that edgevision writes
         return json.dumps(record, ensure_ascii=False, separators=(",", ":"))
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> Metadata:
-        """Read the parsed JSON. Raises FileError when a newer edgevision wrote it or a key is missing."""
+        """Read the parsed JSON. Raises FileError if a newer edgevision wrote it, or a value is missing or senseless."""
         if record.get("format") != FORMAT:
             raise FileError(
                 f"the metadata has format {record.get('format')!r}, this edgevision reads {FORMAT}; install a newer one"
             )
         try:
+            record = {"logits": False, **record}
             values = {field.name: record[field.name] for field in dataclasses.fields(cls)}
             values["labels"] = tuple(values["labels"])
             values["size_wh"] = tuple(values["size_wh"])
@@ -141,5 +147,5 @@ class Metadata:
             for key in ("trained_on", "calibrated_on"):
                 values[key] = None if values[key] is None else DataOrigin(**values[key])
             return cls(**values)
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError, UsageError) as error:
             raise FileError(f"the metadata cannot be read: {error!r}; export the model again") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
+import secrets
 from collections.abc import Generator
 from pathlib import Path
 
@@ -17,19 +17,18 @@ __all__ = ["refuse_existing", "write_atomically", "writing"]
 def writing(path: str | os.PathLike[str]) -> Generator[Path, None, None]:
     """Yield a temporary path beside `path`; rename it to `path` if the block succeeds, else remove it.
 
-    The temporary name keeps the suffix, because some writers choose the format by it.
+    The temporary name keeps the suffix, because some writers choose the format by it. Raises UsageError if `path` is
+    there and no regular file: renaming would replace a device or a pipe.
     """
     target = Path(path)
+    if target.exists() and not target.is_file():
+        raise UsageError(f"{target} is no regular file; choose another --out")
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{target.stem}.", suffix=target.suffix, dir=target.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = target.with_name(f".{target.stem}.{secrets.token_hex(4)}{target.suffix}")
+    # Not mkstemp, whose files only the owner can read: an output follows the umask, as any other file does.
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     try:
         yield temporary
-        # mkstemp makes files that only the owner can read; outputs follow the umask like any other file.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
         os.replace(temporary, target)

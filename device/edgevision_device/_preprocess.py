@@ -12,6 +12,9 @@ from ._metadata import COLOR_ORDERS, RESIZE_MODES
 
 __all__ = ["load_opencv", "preprocess"]
 
+#: What `pip install` needs to be told; the wheel without a window system.
+OPENCV = "opencv-python-headless"
+
 #: Letterbox bars. Mid-grey is near zero after every normalization in use, like the padding inside the network.
 _BAR = 127
 
@@ -22,7 +25,7 @@ def load_opencv() -> Any:
         import cv2
     except ImportError as error:
         raise MissingPackageError(
-            f"pictures and cameras need OpenCV ({error}); pip install 'edgevision-device[camera]', "
+            f"pictures and cameras need OpenCV ({error}); pip install {OPENCV}, "
             "or on Raspberry Pi OS: sudo apt install python3-opencv"
         ) from error
     return cv2
@@ -45,7 +48,7 @@ def preprocess(
         picture_order, network_order: `rgb` or `bgr`.
 
     Returns:
-        uint8 pixels, shape `(1, height, width, 3)`, contiguous.
+        uint8 pixels, shape `(1, height, width, 3)`, contiguous; never a view of `picture`.
 
     Raises:
         PictureError: `picture` is not uint8 with three channels, or is empty.
@@ -71,7 +74,7 @@ def preprocess(
 def _resize(cv2: Any, picture: npt.NDArray[np.uint8], size_wh: tuple[int, int]) -> npt.NDArray[np.uint8]:
     height, width = picture.shape[:2]
     if (width, height) == size_wh:
-        return picture
+        return picture.copy()  # not a view: the caller may keep the result and use the picture for something else
     # Sampling that skips pixels gives moiré, so shrinking averages first, and by whole numbers, where OpenCV is fast:
     # 640 × 480 to 224 × 224 takes 0.18 ms this way and 1.5 ms with INTER_AREA in one step, beside an invoke of 8 ms
     # (x86-64, OpenCV 5.0); on photographs the pixels differ by 1.5 of 255 on average.

@@ -6,9 +6,14 @@ import contextlib
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Generator
 
 __all__ = ["quiet_native"]
+
+
+#: There is one descriptor 2 for all threads.
+_held = threading.Lock()
 
 
 def _no_greeting(line: bytes) -> bool:
@@ -22,8 +27,14 @@ def quiet_native(keep: Callable[[bytes], bool] = _no_greeting) -> Generator[None
     By default that is all but the lines of level INFO. "INFO: Created TensorFlow Lite XNNPACK delegate for CPU." comes
     from C++, past sys.stderr; tflite-runtime and LiteRT have no switch for it in Python. It would stand before each of
     our one-line errors.
+
+    A use inside another one, or while another thread's lasts, leaves everything to that one.
     """
+    if not _held.acquire(blocking=False):
+        yield
+        return
     with contextlib.ExitStack() as stack:
+        stack.callback(_held.release)
         try:
             held = stack.enter_context(tempfile.TemporaryFile())
             saved = os.dup(2)

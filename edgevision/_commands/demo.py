@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
     print()
     print("\n".join(statistics.summary().lines()))
     say(f"\n{', '.join(map(str, written))} and {out / 'stream.jsonl'} written in {time.monotonic() - started:.0f} s")
-    return 0
+    return 1 if any(file.error for file in report.files) else 0
 
 
 def _refuse_other_pictures(folder: Path) -> None:

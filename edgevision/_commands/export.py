@@ -11,9 +11,13 @@ from edgevision_device import RESIZE_MODES
 
 from .._export import ExportOptions, export
 from .._networks import PRETRAINED
+from .._progress import say
 
 if TYPE_CHECKING:
     from edgevision_converters import ExportedFile
+
+#: A file that agrees less often than this gets a warning.
+_LEAST_AGREEMENT = 0.95
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -81,6 +85,7 @@ def print_files(files: list[ExportedFile], *, as_json: bool = False) -> None:
                 "same_top1_share": agreement.same_top1,
                 "largest_score_difference": agreement.largest_difference,
                 "runtime": agreement.runtime,
+                "warning": _warning(file),
             }
             print(json.dumps(record))
         return
@@ -101,6 +106,19 @@ def print_files(files: list[ExportedFile], *, as_json: bool = False) -> None:
     console = Console()
     # What is no terminal has no width of its own; no line needs to break there.
     (console if console.is_terminal else Console(width=200)).print(table)
+    for warning in filter(None, map(_warning, files)):
+        say(f"warning: {warning}")
+
+
+def _warning(file: ExportedFile) -> str | None:
+    """Say so if quantization changed more labels than anybody should accept unseen."""
+    share = file.agreement.same_top1
+    if share >= _LEAST_AGREEMENT:
+        return None
+    return (
+        f"{file.path.name} gives another label than the Keras model for {100 * (1 - share):.0f} % of "
+        f"{file.agreement.pictures} pictures; look at its accuracy with `edgevision benchmark` before you use it"
+    )
 
 
 def _listed(text: str | None) -> list[str] | None:

@@ -30,7 +30,6 @@ def load_data(
     size_wh: tuple[int, int],
     resize: str,
     *,
-    seed: int = 0,
     data_dir: str | None = None,
     strict: bool = False,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
@@ -42,7 +41,6 @@ def load_data(
             that is called like a data set is `./digits`.
         size_wh: width and height for all pictures.
         resize: how they get there: `stretch`, `crop` or `letterbox`.
-        seed: of the split, where the data has none of its own.
         data_dir: where the files of `fashion-mnist` lie.
         strict: refuse a folder with a picture that cannot be read, instead of skipping the picture.
         on_progress: called with the number of pictures decoded and their total.
@@ -53,9 +51,9 @@ def load_data(
     if data == "digits":
         return _digits.load(size_wh, resize)
     if data == "fashion-mnist":
-        return _fashion_mnist.load(size_wh, resize, seed, data_dir)
+        return _fashion_mnist.load(size_wh, resize, data_dir)
     if not Path(data).exists() and "/" not in data:
         raise UsageError(
             f"no data {data!r}: neither a data set ({', '.join(NAMED)}) nor a folder; expected PATH/<label>/<picture>"
         )
-    return _folder.load(Path(data), size_wh, resize, seed, strict, on_progress)
+    return _folder.load(Path(data), size_wh, resize, strict, on_progress)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgevision_device import load_opencv, preprocess
+from edgevision_device import load_opencv
 
+from .._cache import resize_all
 from .._pictures import Pictures
 
 if TYPE_CHECKING:
@@ -32,9 +33,10 @@ def pictures_from_grey(
     A picture's hash is that of its PNG file at the size it came in, so that it is known again when written to disk.
     """
     cv2 = load_opencv()
-    rgb = np.repeat(grey[..., np.newaxis], 3, axis=3)
+    store = rgb = np.repeat(grey[..., np.newaxis], 3, axis=3)
     hashes = tuple(hashlib.sha256(cv2.imencode(".png", picture)[1]).hexdigest() for picture in rgb)
     if size_wh != (grey.shape[2], grey.shape[1]):
-        rgb = np.concatenate([preprocess(picture, size_wh, resize) for picture in rgb])
+        # Enlarged, they can be larger than memory: 60,000 pictures of 224 x 224 are 9 GB.
+        store = resize_all(rgb, [source, hashlib.sha256(grey.tobytes()).hexdigest()], len(rgb), size_wh, resize)
     names = tuple(f"{source}/{place:05d}" for place in range(len(rgb)))
-    return Pictures(rgb, np.arange(len(rgb)), targets, tuple(labels), names, hashes, source)
+    return Pictures(store, np.arange(len(rgb)), targets, tuple(labels), names, hashes, source)

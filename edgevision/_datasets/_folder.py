@@ -6,46 +6,48 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgevision_device import DataError, LabelledPicture, PictureError, find_labelled
+from edgevision_device import (
+    PARTS,
+    DataError,
+    LabelledPicture,
+    PictureError,
+    find_labelled,
+    find_parts,
+    split_by_content,
+)
 
 from .._cache import decode_all
-from .._pictures import Pictures, Splits, split_stratified
+from .._pictures import Pictures, Splits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
-
-_PARTS = ("train", "val", "test")
-_SHARE = 0.1
 
 
 def load(
-    folder: Path,
-    size_wh: tuple[int, int],
-    resize: str,
-    seed: int,
-    strict: bool,
-    on_progress: Callable[[int, int], None],
+    folder: Path, size_wh: tuple[int, int], resize: str, strict: bool, on_progress: Callable[[int, int], None]
 ) -> Splits:
-    """Decode a folder; what it does not split itself is split by seed, a tenth for val and a tenth for test.
+    """Decode a folder; what it does not split itself is split by content, see `split_by_content`.
 
     With `train/` but no `val/`, a tenth of train is val. With `train/` but no `test/`, test is empty.
     """
-    if not (folder / "train").is_dir():
-        found = find_labelled(folder)
-        pictures, skipped = _decode(found, folder, size_wh, resize, strict, on_progress)
-        train, val, test = _split(pictures, (_SHARE, _SHARE), seed)
+    parts = find_parts(folder)
+    if not parts:
+        pictures, skipped = _decode(find_labelled(folder), folder, size_wh, resize, strict, on_progress)
+        train, val, test = _split(pictures, PARTS)
         return Splits(train, val, test, skipped)
-    labels = sorted({each.label for each in find_labelled(folder / "train")})
-    found = [picture for part in _PARTS if (folder / part).is_dir() for picture in find_labelled(folder / part, labels)]
+    if "train" not in parts:
+        raise DataError(f"{folder} holds {', '.join(sorted(parts))} and no train; add {folder / 'train'}/<label>/*")
+    labels = sorted({each.label for each in find_labelled(parts["train"])})
+    found = [picture for part in PARTS if part in parts for picture in find_labelled(parts[part], labels)]
     pictures, skipped = _decode(found, folder, size_wh, resize, strict, on_progress)
-    parts = [np.flatnonzero([name.startswith(f"{part}/") for name in pictures.names]) for part in _PARTS]
-    train, val, test = (pictures.take(places) for places in parts)
+    places = [np.flatnonzero([name.startswith(f"{part}/") for name in pictures.names]) for part in PARTS]
+    train, val, test = (pictures.take(each) for each in places)
     unseen = np.setdiff1d(np.arange(len(labels)), train.targets)
     if len(unseen):
-        raise DataError(f"label {labels[unseen[0]]!r} has no picture that can be read in {folder / 'train'}")
+        raise DataError(f"label {labels[unseen[0]]!r} has no picture that can be read in {parts['train']}")
     if not len(val):
-        train, val = _split(train, (_SHARE,), seed)
+        train, val = _split(train, PARTS[:2])
     return Splits(train, val, test, skipped)
 
 
@@ -78,12 +80,6 @@ def _decode(
     return pictures, decoded.skipped
 
 
-def _split(pictures: Pictures, shares: tuple[float, ...], seed: int) -> list[Pictures]:
-    counts = np.bincount(pictures.targets, minlength=len(pictures.labels))
-    fewest = int(counts.argmin())
-    if counts[fewest] <= len(shares):
-        raise DataError(
-            f"label {pictures.labels[fewest]!r} has {counts[fewest]} pictures; "
-            f"a split into {len(shares) + 1} parts needs at least {len(shares) + 1}"
-        )
-    return [pictures.take(places) for places in split_stratified(pictures.targets, shares, seed)]
+def _split(pictures: Pictures, parts: Sequence[str]) -> list[Pictures]:
+    chosen = split_by_content([pictures.labels[target] for target in pictures.targets], pictures.hashes, parts)
+    return [pictures.take(np.flatnonzero([each == part for each in chosen])) for part in parts]

@@ -68,6 +68,7 @@ def test_skipped_pictures_are_named_on_stderr(model, pictures, capsys):
         pytest.param(["{tmp}/broken.tflite", "--data", "{data}"], "is no TFLite file", id="only a broken file"),
         pytest.param(["{model}", "--data", "{data}", "--out", "{tmp}/taken"], "--overwrite", id="report exists"),
         pytest.param(["{model}", "--data", "{data}", "--labels", "x"], "needs all of", id="half of what is missing"),
+        pytest.param(["{model}", "--data", "{data}", "--color-order", "bgr"], "needs all of", id="color order alone"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_2(model, pictures, tmp_path, capsys, arguments, message):

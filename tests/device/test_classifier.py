@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any, Callable
 
 import numpy as np
 import pytest
 
+import edgevision_device
 from edgevision_device import Classifier, FileError, Metadata, Normalization, Prediction, UsageError, preprocess
 
 LABELS = ("red upright", "red flat", "blue upright", "blue flat")
@@ -75,6 +77,38 @@ def test_a_foreign_file_gives_the_answer_of_our_own(
     picture = bar(*label.split(), enlarged=3)
     assert theirs.metadata.size_wh == (12, 8)
     assert theirs.scores(picture) == pytest.approx(ours.scores(picture), abs=1e-5)
+
+
+@pytest.fixture(params=["tiny.tflite", "tiny.onnx"])
+def without_softmax(request: pytest.FixtureRequest, require: Callable[[str], None]) -> Path:
+    """A model of one pixel that gives its channels, divided by 255."""
+    require(request.param.rsplit(".", 1)[1])
+    return Path(edgevision_device.__file__).parent / "_probe" / request.param
+
+
+@pytest.mark.parametrize(
+    ("pixel", "said"),
+    [((255, 255, 255), "are 1 to 1 and 3 in all"), ((0, 0, 0), "are 0 to 0 and 0 in all")],
+    ids=["large", "small"],
+)
+def test_scores_that_are_no_shares_of_one_are_refused(
+    without_softmax: Path, pixel: tuple[int, ...], said: str, cv2: Any
+) -> None:
+    pixels = "0..1" if without_softmax.suffix == ".tflite" else "0..255"
+    given = Metadata("foreign", LABELS[:3], (1, 1), "stretch", Normalization.parse(pixels))
+    picture = np.array(pixel, np.uint8).reshape(1, 1, 3)
+    with pytest.raises(FileError, match=f"{said}; --logits"):
+        Classifier(without_softmax, given=given).classify(picture)
+    softened = Classifier(without_softmax, given=dataclasses.replace(given, logits=True)).scores(picture)
+    assert softened == pytest.approx([1 / 3] * 3)
+
+
+def test_logits_get_a_softmax(without_softmax: Path, cv2: Any) -> None:
+    pixels = "0..1" if without_softmax.suffix == ".tflite" else "0..255"
+    given = Metadata("foreign", LABELS[:3], (1, 1), "stretch", Normalization.parse(pixels), logits=True)
+    scores = Classifier(without_softmax, given=given).scores(np.array([[[0, 51, 255]]], np.uint8))
+    powers = np.exp([0, 0.2, 1])
+    assert scores == pytest.approx(powers / powers.sum())
 
 
 def test_a_foreign_file_with_another_pixel_range_gives_another_answer(

@@ -105,8 +105,10 @@ def test_wrong_usage_exits_with_2(command: Command, arguments: list[str]) -> Non
         (["--threads", "0"], "threads must lie between 1 and 256, got 0"),
         (["--runtime", "lite-rt"], "unknown tflite runtime 'lite-rt'; did you mean 'litert'?"),
         (["--labels", "x.txt"], "missing: --resize, --pixels"),
+        (["--color-order", "bgr"], "a file that edgevision did not write needs"),
+        (["--logits"], "a file that edgevision did not write needs"),
     ],
-    ids=["top", "threads", "runtime", "labels"],
+    ids=["top", "threads", "runtime", "labels", "color", "logits"],
 )
 def test_a_bad_value_is_one_line(
     command: Command, model: Path, picture_file: Path, arguments: list[str], message: str
@@ -147,6 +149,34 @@ def test_a_foreign_model_runs_when_what_it_lacks_is_given(
     assert "describes itself" in one_error(command("classify", model, picture_file, *described))
     swapped = command("classify", foreign, picture_file, *described, "--color-order", "bgr")
     assert "blue upright" in swapped.stdout
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(b"red upright\nr\xf6t\n", "is not UTF-8"), (b"\xef\xbb\xbfred upright\nred flat\nblue upright\nblue flat\n", "")],
+    ids=["latin-1", "mark"],
+)
+def test_labels_are_utf8_with_or_without_a_mark(
+    command: Command, model: Path, data: Path, picture_file: Path, tmp_path: Path, content: bytes, said: str
+) -> None:
+    (tmp_path / "labels.txt").write_bytes(content)
+    described = ["--labels", "labels.txt", "--resize", "stretch", "--pixels", "127:128"]
+    done = command("classify", data / "foreign.float32.tflite", picture_file, *described, "--json")
+    if said:
+        assert said in one_error(done)
+    else:
+        assert json.loads(done.stdout)["label"] == "red upright"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are not bytes")
+@pytest.mark.parametrize("arguments", [["classify"], ["classify", "--json"], ["stream", "--source"]], ids=" ".join)
+def test_a_name_that_is_no_utf8_is_printed(
+    command: Command, model: Path, picture_file: Path, arguments: list[str]
+) -> None:
+    strange = picture_file.rename(picture_file.with_name(os.fsdecode(b"caf\xe9.png")))
+    done = command(arguments[0], model, *arguments[1:], strange)
+    assert done.returncode == 0, done.stderr
+    assert "caf\\udce9.png" in done.stdout
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -112,6 +113,20 @@ def test_a_broken_picture_is_named_and_left_out(command: Command, model: Path, p
     assert (summary["frames"], summary["dropped"], summary["skipped"]) == (20, 0, 1)
 
 
+def test_the_summary_says_whether_the_source_ended(command: Command, model: Path, photos: Path) -> None:
+    def ended(*arguments: object) -> bool:
+        done = command("stream", model, "--source", photos, "--fps", 500, *arguments)
+        summary = records_of(command("stream", model, "--source", photos, "--fps", 500, "--json", *arguments).stdout)[
+            -1
+        ]
+        assert ("the source has ended" in done.stderr) is summary["summary"]["source_ended"]
+        return summary["summary"]["source_ended"]
+
+    assert ended()
+    assert not ended("--frames", 1)
+    assert not ended("--seconds", "0.000001")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -151,6 +166,30 @@ def test_help_says_what_comes_out(command: Command) -> None:
     assert done.returncode == 0
     for word in ("--source", "--time-limit", "Ctrl-C", '{"summary"', "exit code"):
         assert word in done.stdout
+
+
+def test_ctrl_c_while_the_source_opens_ends_it_at_once(model: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        line = ["stream", str(model), "--source", address, "--time-limit", "300"]
+        child = subprocess.Popen([sys.executable, "-m", "edgevision_device", *line], stderr=subprocess.PIPE, text=True)
+        connection, _ = silent.accept()
+        with connection:  # which it waits for an answer on
+            child.send_signal(signal.SIGINT)
+            _, stderr = child.communicate(timeout=60)
+    assert (child.returncode, stderr) == (130, "edgevision-device: interrupted\n")
+
+
+def test_what_was_recorded_outlives_the_process(model: Path, clip: Path, tmp_path: Path) -> None:
+    out = tmp_path / "stream.jsonl"
+    line = ["stream", str(model), "--source", str(clip), "--fps", "80", "--json", "--out", str(out)]
+    child = subprocess.Popen([sys.executable, "-m", "edgevision_device", *line], stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    first = child.stdout.readline()
+    child.kill()
+    child.communicate(timeout=60)
+    assert records_of(out.read_text())[:1] == records_of(first)
+    assert [entry.name for entry in tmp_path.iterdir() if "stream" in entry.name] == ["stream.jsonl"]
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])

@@ -181,6 +181,22 @@ def test_what_is_no_model_file_is_refused(tmp_path: Path, name: str, content: by
         read_model_file(tmp_path / name)
 
 
+def test_deeply_nested_json_is_refused(tmp_path: Path) -> None:
+    nested = b"[" * 200_000 + b"]" * 200_000
+
+    def field(tag: bytes, value: bytes) -> bytes:
+        length, encoded = len(value), b""
+        while length > 0x7F:
+            length, encoded = length >> 7, encoded + bytes([length & 0x7F | 0x80])
+        return tag + encoded + bytes([length]) + value
+
+    entry = field(b"\x72", field(b"\x0a", b"edgevision.json") + field(b"\x12", nested))
+    seal_entry = field(b"\x72", field(b"\x0a", b"edgevision.seal") + field(b"\x12", b"0" * 64))
+    (tmp_path / "nested.onnx").write_bytes(entry + seal_entry)
+    with pytest.raises(DamagedFileError, match="is damaged"):
+        read_model_file(tmp_path / "nested.onnx")
+
+
 def test_a_folder_is_no_model_file(tmp_path: Path) -> None:
     with pytest.raises(FileError, match="Is a directory"):
         read_model_file(tmp_path)

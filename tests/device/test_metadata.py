@@ -41,7 +41,7 @@ def test_the_record_is_one_line_and_names_the_model_part() -> None:
     assert json.loads(text)["size_bytes"] == 7
 
 
-@pytest.mark.parametrize("missing", [field.name for field in dataclasses.fields(Metadata)])
+@pytest.mark.parametrize("missing", [field.name for field in dataclasses.fields(Metadata) if field.name != "logits"])
 def test_a_missing_key_is_named(missing: str) -> None:
     short = record()
     del short[missing]
@@ -53,6 +53,18 @@ def test_a_missing_key_is_named(missing: str) -> None:
 def test_a_value_of_the_wrong_type_is_refused(key: str) -> None:
     with pytest.raises(FileError, match="cannot be read"):
         Metadata.from_record(record(**{key: 3 if key != "temperature" else "hot"}))
+
+
+@pytest.mark.parametrize("size_wh", [[], [8], [8, 8, 3], [0, 8]])
+def test_a_record_that_makes_no_sense_is_a_file_error(size_wh: list[int]) -> None:
+    with pytest.raises(FileError, match="input width and height"):
+        Metadata.from_record(record(size_wh=size_wh))
+
+
+def test_logits_are_recorded_only_of_a_file_that_gives_them() -> None:
+    assert "logits" not in record()
+    logits = dataclasses.replace(FULL, logits=True)
+    assert Metadata.from_record(json.loads(logits.to_json(sha256="0" * 64, size_bytes=7))) == logits
 
 
 @pytest.mark.parametrize(

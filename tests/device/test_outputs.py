@@ -53,6 +53,20 @@ def test_the_file_follows_the_umask(tmp_path: Path, umask: int, mode: int) -> No
     assert stat.S_IMODE((tmp_path / "out").stat().st_mode) == mode
 
 
+def test_what_is_no_regular_file_is_not_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    for name in ("pipe", "folder"):
+        with pytest.raises(UsageError, match=f"{name} is no regular file"):
+            write_atomically(tmp_path / name, "x")
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+
+
+def test_the_umask_of_other_threads_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "umask")
+    write_atomically(tmp_path / "out", "x")
+
+
 #: Writes 1 MB over a small file; says on stdout with which error, and what is in the folder afterwards.
 OVERFLOW = """
 import errno, os, signal, sys

@@ -114,6 +114,12 @@ def test_the_picture_is_not_changed() -> None:
     assert np.array_equal(picture, quarters(8, 8))
 
 
+@pytest.mark.parametrize("resize", RESIZE_MODES)
+def test_the_result_is_no_view_of_the_picture(resize: str) -> None:
+    for picture in (quarters(8, 8), quarters(8, 12), quarters(12, 8)):
+        assert not np.shares_memory(preprocess(picture, (8, 8), resize), picture)
+
+
 @pytest.mark.parametrize(
     "picture",
     [
@@ -147,7 +153,7 @@ def test_opencv_missing_names_the_install_command(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(__import__("sys").modules, "cv2", None)
     from edgevision_device import MissingPackageError, load_opencv
 
-    with pytest.raises(MissingPackageError, match=r"pip install 'edgevision-device\[camera\]'.*python3-opencv"):
+    with pytest.raises(MissingPackageError, match=r"pip install opencv-python-headless, .*python3-opencv"):
         load_opencv()
 
 

@@ -77,15 +77,15 @@ def test_missing_runtimes_name_their_install_commands(model: bytes, monkeypatch:
     hide(monkeypatch, *TFLITE_MODULES)
     with pytest.raises(MissingPackageError) as caught:
         open_runtime(model, "tflite")
-    assert "pip install 'edgevision-device[litert]'" in str(caught.value)
-    assert "pip install 'edgevision-device[tflite]'" in str(caught.value)
+    assert "pip install ai-edge-litert;" in str(caught.value)
+    assert str(caught.value).endswith("pip install tflite-runtime 'numpy<2'")
 
 
 def test_the_missing_runtime_that_was_asked_for_is_named(model: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     hide(monkeypatch, "onnxruntime", *TFLITE_MODULES)
-    with pytest.raises(MissingPackageError, match=r"^the runtime litert cannot .*device\[litert\]'$"):
+    with pytest.raises(MissingPackageError, match=r"^the runtime litert cannot .*; pip install ai-edge-litert$"):
         open_runtime(model, "tflite", runtime="litert")
-    with pytest.raises(MissingPackageError, match=r"^the runtime onnxruntime cannot .*device\[onnx\]'$"):
+    with pytest.raises(MissingPackageError, match=r"^the runtime onnxruntime cannot .*; pip install onnxruntime$"):
         open_runtime(model, "onnx")
 
 
@@ -136,4 +136,12 @@ def test_onnxruntime_refuses_what_is_no_model_in_one_line(require: Callable[[str
     require("onnx")
     with pytest.raises(FileError, match="refuses the model") as caught:
         open_runtime(b"hello", "onnx")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_model_that_fails_at_run_time_is_one_line(runnable: Path) -> None:
+    file = read_model_file(runnable)
+    runtime = open_runtime(file.model, file.format)
+    with pytest.raises(FileError, match=f"{runtime.name} .* cannot run the model: ") as caught:
+        runtime.run(np.zeros((1, 3, 5, 3), np.uint8))
     assert "\n" not in str(caught.value)

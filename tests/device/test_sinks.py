@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import os
 import subprocess
 import sys
 from datetime import datetime, timezone
@@ -79,14 +80,15 @@ def test_by_default_lines_go_to_stdout(result: StreamResult, capsys: pytest.Capt
     assert json.loads(record) == RECORD
 
 
-def test_a_file_gets_its_name_when_it_is_closed(result: StreamResult, tmp_path: Path) -> None:
+def test_each_record_is_in_the_file_at_once(result: StreamResult, tmp_path: Path) -> None:
     path = tmp_path / "new folder" / "stream.jsonl"
     sink = JsonLinesFile(path)
-    sink.write(result)
-    assert not path.exists()
+    for count in (1, 2):
+        sink.write(result)
+        assert [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] == count * [RECORD]
+        assert path.read_bytes().endswith(b"\n")
     sink.close()
     sink.close()
-    assert [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] == [RECORD]
     assert list(path.parent.iterdir()) == [path]
 
 
@@ -111,6 +113,22 @@ def test_without_a_record_there_is_no_file(tmp_path: Path) -> None:
         pass
     assert path.read_text() == "older\n"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_name_that_is_no_utf8_is_escaped(result: StreamResult, tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.png")
+    strange = dataclasses.replace(result, frame=dataclasses.replace(result.frame, name=name))
+    path = tmp_path / "stream.jsonl"
+    with JsonLinesFile(path) as sink:
+        sink.write(strange)
+    assert json.loads(path.read_text(encoding="ascii"))["name"] == name
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+def test_a_device_that_is_full_is_one_line_that_names_it(result: StreamResult) -> None:
+    with JsonLinesFile("/dev/full") as sink, pytest.raises(OSError, match="No space left") as caught:
+        sink.write(result)
+    assert caught.value.filename == "/dev/full"
 
 
 def test_a_full_disk_leaves_whole_lines(tmp_path: Path) -> None:

@@ -21,7 +21,9 @@ from edgevision_device import (
     ArraySource,
     ClockedSource,
     DataError,
+    EdgevisionError,
     Frame,
+    MissingPackageError,
     PictureError,
     Source,
     SourceError,
@@ -389,8 +391,12 @@ def test_the_reason_comes_with_the_error(camera_address: str) -> None:
         open_source(f"{camera_address}/nothing")
     with pytest.raises(SourceError, match="Connection refused"):
         open_source(f"http://127.0.0.1:{free_port()}/video")
+
+
+@pytest.mark.parametrize("address", ["http:///video", "http://[bad", "http://host:port/"])
+def test_what_is_no_address_is_refused(address: str) -> None:
     with pytest.raises(UsageError, match="no address of a stream"):
-        open_source("http:///video")
+        open_source(address)
 
 
 def free_port() -> int:
@@ -403,7 +409,82 @@ def test_passwords_stay_out_of_messages() -> None:
     with pytest.raises(SourceError) as caught:
         open_source(f"rtsp://admin:secret@127.0.0.1:{free_port()}/live?key=secret")
     assert "secret" not in str(caught.value)
-    assert "rtsp://127.0.0.1:" in str(caught.value)
+    assert "@127.0.0.1:" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "pigeon://admin:secret@host/",
+        "http://admin:secret@[bad",
+        "http://admin:se/secret@host/",
+        "rtsp:/admin:secret@host/live?secret",
+        "http://admin:se?secret@host",
+    ],
+)
+def test_passwords_stay_out_of_the_refusal_of_a_wrong_address(address: str) -> None:
+    with pytest.raises(EdgevisionError) as caught:
+        open_source(address)
+    assert "secret" not in str(caught.value)
+    assert "host" in str(caught.value) or "[bad" in str(caught.value)
+
+
+class Script:
+    """Stands in for an open capture; gives so many pictures."""
+
+    opened = True
+
+    def __init__(self, pictures: int = 0) -> None:
+        self.pictures = pictures
+        self.closed = threading.Event()
+
+    def read(self) -> Any:
+        self.pictures -= 1
+        return plain(RED) if self.pictures >= 0 else None
+
+    def close(self) -> None:
+        self.closed.set()
+
+
+@pytest.mark.parametrize(("scheme", "breaks_off"), [("http", False), ("rtsp", True), ("rtsps", True)])
+def test_rtsp_that_ends_has_broken_off(monkeypatch: pytest.MonkeyPatch, scheme: str, breaks_off: bool) -> None:
+    monkeypatch.setattr("edgevision_device._sources._network.Capture", lambda *arguments, **options: Script(3))
+    frames = open_source(f"{scheme}://host/").frames()
+    assert [next(frames).id for _ in range(3)] == [0, 1, 2]
+    if breaks_off:
+        with pytest.raises(SourceError, match=rf"{scheme}://host/ broke off after 3 frames"):
+            next(frames)
+    else:
+        assert next(frames, None) is None
+
+
+def test_an_address_needs_opencv(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    with pytest.raises(MissingPackageError, match="OpenCV"):
+        open_source("http://127.0.0.1:1/")
+
+
+def test_what_opening_raises_comes_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object, **options: object) -> None:
+        raise MemoryError("too large")
+
+    monkeypatch.setattr("edgevision_device._sources._network.Capture", fail)
+    with pytest.raises(MemoryError, match="too large"):
+        open_source("http://127.0.0.1:1/")
+
+
+def test_a_capture_that_opens_too_late_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    late, given_up = Script(), threading.Event()
+
+    def slow(*arguments: object, **options: object) -> Script:
+        assert given_up.wait(60)
+        return late
+
+    monkeypatch.setattr("edgevision_device._sources._network.Capture", slow)
+    with pytest.raises(SourceError, match="did not answer"):
+        open_source("http://127.0.0.1:1/", time_limit_s=0.01)
+    given_up.set()
+    assert late.closed.wait(60)
 
 
 def test_opencv_does_not_chatter(tmp_path: Path) -> None:

@@ -101,8 +101,8 @@ def test_calibration_and_training_saw_no_test_pictures(demo: Path) -> None:
 
 
 def test_every_frame_is_recorded_or_dropped(demo: Path, records: list[dict[str, Any]]) -> None:
-    dropped = sum(record["dropped"] for record in records)
-    assert len(records) + dropped == 500
+    # `dropped` counts from the start; what was dropped after the last record nobody knows.
+    assert len(records) + records[-1]["dropped"] == records[-1]["frame"] + 1 <= 500
     assert len(records) > 250
     ids = [record["frame"] for record in records]
     assert ids == sorted(set(ids))

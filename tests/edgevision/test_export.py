@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 from edgevision import Classifier, ExportOptions, Run, export, load_data, read_picture
-from edgevision._photos import photo_crops
+from edgevision._photos import CALIBRATION_PHOTOS, VERIFICATION_PHOTOS, photo_crops
 from edgevision_device import (
     DataError,
     EdgevisionError,
@@ -31,7 +32,7 @@ def test_a_run_is_exported_with_its_own_pictures(run: Run, exports: dict[str, Pa
     assert list(exports) == [
         f"three.{recipe}.{format}" for format in ("tflite", "onnx") for recipe in ("float32", "int8")
     ]
-    splits = load_data(str(digits_folder), (28, 20), "stretch", seed=3)
+    splits = load_data(str(digits_folder), (28, 20), "stretch")
     known = set(splits.train.hashes)
     for name, path in exports.items():
         metadata = read_model_file(path).metadata
@@ -50,7 +51,7 @@ def test_a_run_is_exported_with_its_own_pictures(run: Run, exports: dict[str, Pa
 def test_exported_files_label_files_on_disk_as_the_model_does(
     run: Run, exports: dict[str, Path], digits_folder: Path
 ) -> None:
-    pictures = load_data(str(digits_folder), (28, 20), "stretch", seed=3).test
+    pictures = load_data(str(digits_folder), (28, 20), "stretch").test
     for path in exports.values():
         classifier = Classifier(path)
         right = [
@@ -60,10 +61,14 @@ def test_exported_files_label_files_on_disk_as_the_model_does(
         assert np.mean(right) == pytest.approx(run.test_accuracy, abs=0.12)
 
 
+def run_pictures(run: Run) -> dict[str, int]:
+    return json.loads((run.folder / "run.json").read_text())["pictures"]
+
+
 def test_verification_takes_val_pictures(run: Run, tmp_path: Path) -> None:
     (file,) = export(run.folder, tmp_path, ExportOptions(["onnx"], ["float32"], name="other"))
     assert file.path.name == "other.float32.onnx"
-    assert file.agreement.pictures == 18
+    assert file.agreement.pictures == run_pictures(run)["val"]
     assert file.agreement.same_top1 == 1.0
 
 
@@ -82,8 +87,9 @@ def test_a_keras_file_needs_labels(run: Run, paint: Paint, tmp_path: Path) -> No
     assert metadata.normalization == Normalization((127.0,), (128.0,))
     assert metadata.trained_on is None
     assert metadata.calibrated_on is not None
-    # Of twelve pictures, one goes to val and one to test.
-    assert (metadata.calibrated_on.name, metadata.calibrated_on.pictures) == ("calibration", 20)
+    expected = load_data(str(data), (28, 20), "crop").train.origin
+    assert metadata.calibrated_on == expected
+    assert (expected.name, expected.pictures < 24) == ("calibration", True)
 
 
 def test_without_pictures_of_its_own_a_file_takes_photographs(run: Run, tmp_path: Path) -> None:
@@ -94,7 +100,7 @@ def test_without_pictures_of_its_own_a_file_takes_photographs(run: Run, tmp_path
     (file,) = export(run.model_path, tmp_path / "out", options)
     calibrated_on = read_model_file(file.path).metadata.calibrated_on
     assert calibrated_on is not None
-    assert (calibrated_on.name, calibrated_on.pictures) == ("photos", 20)
+    assert (calibrated_on.name, calibrated_on.pictures) == ("photos inside scikit-image", 20)
 
 
 def test_the_pretrained_network_names_photographs(tmp_path: Path) -> None:
@@ -114,11 +120,12 @@ def test_the_pretrained_network_names_photographs(tmp_path: Path) -> None:
 
 def test_crops_are_the_same_for_the_same_seed() -> None:
     pytest.importorskip("skimage", reason="the photographs inside scikit-image are not installed")
-    crops = photo_crops(15, (28, 20), seed=1)
+    crops = photo_crops(CALIBRATION_PHOTOS, 15, (28, 20), seed=1)
     assert (crops.dtype, crops.shape) == (np.uint8, (15, 20, 28, 3))
-    assert np.array_equal(crops, photo_crops(15, (28, 20), seed=1))
-    assert not np.array_equal(crops, photo_crops(15, (28, 20), seed=2))
+    assert np.array_equal(crops, photo_crops(CALIBRATION_PHOTOS, 15, (28, 20), seed=1))
+    assert not np.array_equal(crops, photo_crops(CALIBRATION_PHOTOS, 15, (28, 20), seed=2))
     assert len(np.unique(crops, axis=0)) == 15
+    assert not set(CALIBRATION_PHOTOS) & set(VERIFICATION_PHOTOS)
 
 
 def test_missing_extras_name_their_install_command(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
                 "score": best[0].score,
                 "top": [{"label": each.label, "score": each.score} for each in best],
             }
-            print(json.dumps(record, ensure_ascii=False))
+            print(json.dumps(record))
         else:
             ranked = "  ".join(f"{each.label} {100 * each.score:.1f} %" for each in best)
             print(f"{path}: {'unknown: ' if rejected else ''}{ranked}")

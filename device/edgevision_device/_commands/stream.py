@@ -26,7 +26,11 @@ Cameras and addresses keep only the newest frame: a slow model drops frames, and
 folders wait for the model, unless --fps replays them as if they were a camera.
 
 stdout: one line per frame; with --json one record per frame and, last, {"summary": {...}}; with --out alone, nothing.
+--out FILE: the records as they come, each a whole line at once; the first one makes the file.
 stderr: the summary (without --json), and what went wrong.
+
+A camera or an rtsp:// address that stops sending is an error. An http:// address may end its answer; the summary then
+says that the source has ended.
 
 Ctrl-C or SIGTERM ends the stream with its summary, and keeps what was recorded. The exit code is then 0 for what is
 live (a camera, an address, a replay with --fps), and 130 or 143 for files and folders, which were cut short.
@@ -56,31 +60,41 @@ def run(args: argparse.Namespace) -> int:
     classifier = open_model(args)
     skipped: list[PictureError] = []
     statistics = StreamStatistics()
-    with contextlib.ExitStack() as opened, _Stop() as stop:
+    with contextlib.ExitStack() as opened:
+        # A signal while this waits ends the program at once: there is nothing to finish yet.
         source = opened.enter_context(
             open_source(args.source, args.fps, time_limit_s=args.time_limit, on_unreadable=skipped.append)
         )
         results = stream(classifier, source, frames=args.frames, seconds=args.seconds)
         sinks = [opened.enter_context(sink) for sink in _sinks(args)]
+        stop = opened.enter_context(_Stop())
+        ended = False
+        began_s = time.monotonic()
         try:
-            _pump(results, statistics, sinks, stop)
+            ended = _pump(results, statistics, sinks, stop)
         finally:
             summary = statistics.summary()
+            # Else it ended because it was told to.
+            ended = ended and summary.frames != args.frames
+            ended = ended and (args.seconds is None or time.monotonic() - began_s < args.seconds)
             for error in skipped:
                 print(f"skipped: {error}", file=sys.stderr)
             if args.json:
                 record = {
                     **summary.to_record(),
                     "skipped": len(skipped),
+                    "source_ended": ended,
                     "stopped_by": None if stop.signum is None else signal.Signals(stop.signum).name,
                     "file": str(classifier.file.path),
                     "runtime": classifier.runtime.name,
                     "runtime_version": classifier.runtime.version,
                     "threads": classifier.runtime.threads,
                 }
-                print(json.dumps({"summary": record}, ensure_ascii=False), flush=True)
+                print(json.dumps({"summary": record}), flush=True)
             elif summary.frames:
                 print("\n".join(summary.lines()), file=sys.stderr)
+                if ended and source.live:
+                    print("the source has ended", file=sys.stderr)
         return _exit_code(stop, source)
 
 
@@ -95,7 +109,8 @@ def _sinks(args: argparse.Namespace) -> Iterator[Sink]:
         yield _Progress()
 
 
-def _pump(results: Iterator[StreamResult], statistics: StreamStatistics, sinks: Sequence[Sink], stop: _Stop) -> None:
+def _pump(results: Iterator[StreamResult], statistics: StreamStatistics, sinks: Sequence[Sink], stop: _Stop) -> bool:
+    """Hand results on; return whether there are no more, rather than a signal that says stop."""
     while stop.signum is None:
         try:
             stop.interrupts = True
@@ -103,14 +118,15 @@ def _pump(results: Iterator[StreamResult], statistics: StreamStatistics, sinks: 
         except KeyboardInterrupt:
             if stop.signum is None:
                 raise
-            return
+            return False
         finally:
             stop.interrupts = False
         if result is None:
-            return
+            return True
         statistics.add(result)
         for sink in sinks:
             sink.write(result)
+    return False
 
 
 def _exit_code(stop: _Stop, source: Source) -> int:

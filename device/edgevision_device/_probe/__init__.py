@@ -11,7 +11,6 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Optional
 
 from .._errors import FileError
@@ -21,12 +20,6 @@ __all__ = ["Outcome", "try_model", "try_out"]
 
 #: Long for a slow card in a Pi Zero that reads a runtime for the first time.
 _TIME_LIMIT_S = 60.0
-
-# The package may lie anywhere, installed or not; behind everything else on the path, so that it shadows nothing.
-_CHILD = (
-    "import sys; sys.path.append(sys.argv[1]); from edgevision_device._probe._child import main; main(sys.argv[2:])"
-)
-_HERE = str(Path(__file__).parents[2])
 
 
 @dataclass(frozen=True)
@@ -47,9 +40,7 @@ class Outcome:
 def try_out(names: Sequence[str]) -> list[Outcome]:
     """Try runtimes by name, and `opencv`, all at once; return one outcome each."""
     children = [
-        subprocess.Popen(
-            [sys.executable, "-c", _CHILD, _HERE, name], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+        subprocess.Popen([*_child_command(), name], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for name in names
     ]
     return [_outcome(child) for child in children]
@@ -60,7 +51,7 @@ def try_model(file: ModelFile, runtime: Optional[str]) -> None:
 
     For files that nothing vouches for: with tflite-runtime 2.14, 30 of 40 truncated copies ended in SIGSEGV.
     """
-    line = [sys.executable, "-c", _CHILD, _HERE, "model", file.format, runtime or ""]
+    line = [*_child_command(), "model", file.format, runtime or ""]
     try:
         done = subprocess.run(line, input=file.model, capture_output=True, timeout=_TIME_LIMIT_S)
     except subprocess.TimeoutExpired:
@@ -70,6 +61,15 @@ def try_model(file: ModelFile, runtime: Optional[str]) -> None:
     if done.returncode < 0:
         name = signal.Signals(-done.returncode).name
         raise FileError(f"{file.path}: the runtime died of {name} when it read the file; get the file again")
+
+
+def _child_command() -> list[str]:
+    # `-c` and `-m` put the working directory first on the path, where a user's `numpy.py` may lie. The child imports
+    # from where this process does.
+    code = (
+        f"import sys; sys.path[:] = {sys.path!r}; from edgevision_device._probe._child import main; main(sys.argv[1:])"
+    )
+    return [sys.executable, "-c", code]
 
 
 def _outcome(child: subprocess.Popen[str]) -> Outcome:

@@ -12,15 +12,7 @@ import numpy as np
 
 from .._errors import EdgevisionError, MissingPackageError
 from .._preprocess import load_opencv
-from .._runtimes import RUNTIMES, open_runtime
-
-#: name → module
-_MODULES = {
-    "opencv": "cv2",
-    "litert": "ai_edge_litert",
-    "tflite-runtime": "tflite_runtime",
-    "onnxruntime": "onnxruntime",
-}
+from .._runtimes import PACKAGES, open_runtime
 
 
 def main(argv: list[str]) -> None:
@@ -29,7 +21,8 @@ def main(argv: list[str]) -> None:
     if name == "model":
         _model(*more)
         return
-    installed = importlib.util.find_spec(_MODULES[name]) is not None
+    module = "cv2" if name == "opencv" else PACKAGES[name].module.partition(".")[0]
+    installed = importlib.util.find_spec(module) is not None
     try:
         works, text = True, _opencv() if name == "opencv" else _runtime(name)
     except EdgevisionError as error:
@@ -45,7 +38,7 @@ def _model(format: str, runtime: str) -> None:
 
 
 def _runtime(name: str) -> str:
-    format = next(format for format, names in RUNTIMES.items() if name in names)
+    format = PACKAGES[name].format
     model = Path(__file__).with_name(f"tiny.{format}").read_bytes()
     runtime = open_runtime(model, format, runtime=name, threads=1)
     scores = runtime.run(np.array([0, 51, 255], np.uint8).reshape(1, 1, 1, 3))

@@ -8,9 +8,10 @@ from typing import Any, Optional, Protocol
 import numpy.typing as npt
 
 from .._errors import MissingPackageError, UsageError, require_known
+from ._packages import PACKAGES, RUNTIMES, load_runtime
 from ._tensor import Tensor
 
-__all__ = ["RUNTIMES", "Runtime", "Tensor", "default_threads", "open_runtime"]
+__all__ = ["PACKAGES", "RUNTIMES", "Runtime", "Tensor", "default_threads", "load_runtime", "open_runtime"]
 
 
 class Runtime(Protocol):
@@ -30,12 +31,11 @@ class Runtime(Protocol):
     output: Tensor
 
     def run(self, input_nhwc: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Run the model once on an array of the input's shape and dtype; return the output, `(1, labels)`."""
+        """Run the model once on an array of the input's shape and dtype; return the output, `(1, labels)`.
+
+        Raises FileError if that fails.
+        """
         ...
-
-
-#: Runtime names by file format; the first one installed is used.
-RUNTIMES = {"tflite": ("litert", "tflite-runtime"), "onnx": ("onnxruntime",)}
 
 
 def default_threads() -> int:

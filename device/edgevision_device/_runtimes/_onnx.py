@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .._errors import FileError, MissingPackageError
-from ._tensor import Tensor
+from .._errors import FileError
+from ._packages import load_runtime
+from ._tensor import Tensor, first_line
 
 _DTYPES = {
     "tensor(uint8)": np.uint8,
@@ -24,12 +25,7 @@ class OnnxRuntime:
     name = "onnxruntime"
 
     def __init__(self, model: bytes, threads: int) -> None:
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise MissingPackageError(
-                f"the runtime onnxruntime cannot be imported ({error}); pip install 'edgevision-device[onnx]'"
-            ) from error
+        onnxruntime: Any = load_runtime(self.name)
         self.version: str = onnxruntime.__version__
         self.threads = threads
         options = onnxruntime.SessionOptions()
@@ -39,7 +35,7 @@ class OnnxRuntime:
         try:
             self._session: Any = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its exception types are not public and share no base but Exception
-            raise FileError(f"onnxruntime {self.version} refuses the model: {str(error).splitlines()[0]}") from error
+            raise FileError(f"onnxruntime {self.version} refuses the model: {first_line(error)}") from error
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         if len(inputs) != 1 or len(outputs) != 1:
             raise FileError(
@@ -51,7 +47,10 @@ class OnnxRuntime:
 
     def run(self, input_nhwc: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Run the model once; the returned array is the caller's."""
-        return self._session.run(None, {self._input_name: input_nhwc})[0]
+        try:
+            return self._session.run(None, {self._input_name: input_nhwc})[0]
+        except Exception as error:  # see above
+            raise FileError(f"onnxruntime {self.version} cannot run the model: {first_line(error)}") from error
 
 
 def _tensor(node: Any) -> Tensor:

@@ -1,4 +1,4 @@
-"""What a runtime says about the tensors of its model."""
+"""What a runtime says about the tensors of its model, and in its errors."""
 
 from __future__ import annotations
 
@@ -16,3 +16,8 @@ class Tensor:
     dtype: np.dtype[Any]
     scale: float = 0.0
     zero_point: int = 0
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of a runtime's message, which may be empty or long."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

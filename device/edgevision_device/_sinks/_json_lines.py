@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import json
 import os
 import sys
 from pathlib import Path
 from typing import Optional, TextIO
 
-from .._outputs import writing
 from .._stream import StreamResult
 from ._base import Sink
 
@@ -25,42 +25,43 @@ class JsonLines(Sink):
 
     def write(self, result: StreamResult) -> None:
         """Print one record, at once: whoever reads a pipe wants it now."""
-        print(json.dumps(result.to_record(), ensure_ascii=False), file=self._out or sys.stdout, flush=True)
+        print(_line(result), file=self._out or sys.stdout, flush=True)
 
 
 class JsonLinesFile(Sink):
-    """Writes the records of results to a file, which gets its name when it is closed.
+    """Writes the records of results to a file, each as one whole line and at once: `tail -F` follows it.
 
-    Whatever was recorded until then is kept, also after an error, and always in whole lines. Without a single record
-    there is no file.
+    The first record makes the file, in place of one that is there. Whatever ends the process leaves whole lines behind.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        self._finish = contextlib.ExitStack()
-        # Unbuffered, so that a full disk is noticed at the line that does not fit.
-        self._file = self._finish.enter_context(writing(path)).open("wb", buffering=0)
+        self._file: Optional[io.FileIO] = None
         self._size_bytes = 0
 
     def write(self, result: StreamResult) -> None:
         """Append one record. Raises OSError if the disk is full, and leaves no part of the line behind."""
-        line = json.dumps(result.to_record(), ensure_ascii=False).encode() + b"\n"
+        if self._file is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            # Unbuffered, so that a line is there when it is written, and a full disk is noticed at the line that does
+            # not fit.
+            self._file = self.path.open("wb", buffering=0)
+        line = _line(result).encode() + b"\n"
         try:
             if self._file.write(line) != len(line):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
-        except OSError:
-            self._file.truncate(self._size_bytes)
-            raise
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            with contextlib.suppress(OSError):  # a pipe or a device has no end to move
+                self._file.truncate(self._size_bytes)
+            raise OSError(error.errno, error.strerror, str(self.path)) from error
         self._size_bytes += len(line)
 
     def close(self) -> None:
-        """Give the file its name."""
-        self._file.close()
-        # `writing` renames when its block ends well and removes when it ends with an exception.
-        with contextlib.suppress(_NothingRecorded), self._finish:
-            if not self._size_bytes:
-                raise _NothingRecorded
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
 
 
-class _NothingRecorded(Exception):
-    pass
+def _line(result: StreamResult) -> str:
+    # ASCII: a file's name may hold bytes that are no UTF-8, which Python keeps as surrogates and JSON can escape.
+    return json.dumps(result.to_record())

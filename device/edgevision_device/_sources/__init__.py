@@ -15,7 +15,7 @@ from ._camera import Camera, CameraSource, find_cameras
 from ._clip import ClipSource
 from ._clocked import ClockedSource
 from ._folder import FolderSource
-from ._network import SCHEMES, NetworkSource
+from ._network import SCHEMES, NetworkSource, without_password
 
 __all__ = [
     "SOURCE_GRAMMAR",
@@ -71,13 +71,13 @@ def open_source(
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", uri)
     if scheme:
         if scheme[1].lower() not in SCHEMES:
-            raise UsageError(f"unknown kind of source {uri!r}; a source is {SOURCE_GRAMMAR}")
+            raise UsageError(f"unknown kind of source {without_password(uri)!r}; a source is {SOURCE_GRAMMAR}")
         if fps is not None:
             raise UsageError(f"the sender of {scheme[0]}… sets its frames per second; leave out --fps")
         return NetworkSource(uri, time_limit_s)
     path = Path(uri)
     if not path.exists():
-        raise SourceError(f"no such file or folder: {uri!r}; a source is {SOURCE_GRAMMAR}")
+        raise SourceError(f"no such file or folder: {without_password(uri)!r}; a source is {SOURCE_GRAMMAR}")
     if path.is_dir() or path.suffix.lower() in PICTURE_SUFFIXES:
         source: Source = FolderSource(path, on_unreadable)
     else:

@@ -24,7 +24,7 @@ class Frame:
             gaps are frames that were dropped.
         captured_ns: when, on the clock of `time.monotonic_ns`.
         captured_utc: when, on the wall clock.
-        picture: uint8 pixels, shape `(height, width, 3)`.
+        picture: uint8 pixels, shape `(height, width, 3)`; not written to once it is here.
         picture_order: `rgb` or `bgr`.
         name: the file that the picture came from, if it came from one.
         true_label: what the picture shows, if the source knows.
@@ -67,6 +67,8 @@ class Source(abc.ABC):
     @abc.abstractmethod
     def frames(self) -> Iterator[Frame]:
         """Yield frames with rising ids until the source ends. To be called once.
+
+        Each picture is an array of its own: the source must not write into one that it has yielded.
 
         Raises SourceError when there is nothing to yield, or nothing more although the source has not ended.
         """
