@@ -6,13 +6,13 @@ run = edgevision.train("photos/", "runs/a")
 files = edgevision.export("runs/a", "exports")
 """
 
-from edgevision_benchmarks import benchmark, write_report
-from edgevision_device import Classifier, open_source, read_picture, stream
+from edgevision_benchmarks import write_report
+from edgevision_device import Classifier, EdgevisionError, open_source, read_picture, stream
 
 from ._augmentation import Augmentation
 from ._cli import main
 from ._datasets import load_data
-from ._evaluation import pictures_folder
+from ._evaluation import benchmark, pictures_folder
 from ._export import ExportOptions, export
 from ._pictures import Pictures, Splits
 from ._run import Run, read_run
@@ -23,6 +23,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Augmentation",
     "Classifier",
+    "EdgevisionError",
     "ExportOptions",
     "Pictures",
     "Run",

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import os
+from collections.abc import Sequence
+from typing import Any
 
-from edgevision_benchmarks import command
+import edgevision_benchmarks
+from edgevision_benchmarks import Report, command
 
 from ._cache import cache_folder
 from ._datasets import NAMED, load_data
 from ._pictures import write_pictures
 from ._progress import say
 
-__all__ = ["pictures_folder", "run_benchmark"]
+__all__ = ["benchmark", "pictures_folder", "run_benchmark"]
 
 
 def pictures_folder(data: str, *, data_dir: str | None = None) -> str:
@@ -27,6 +31,20 @@ def pictures_folder(data: str, *, data_dir: str | None = None) -> str:
         splits = load_data(data, NAMED[data], "stretch", data_dir=data_dir)
         write_pictures(splits.test, folder)
     return str(folder)
+
+
+def benchmark(
+    files: Sequence[str | os.PathLike[str]], data: str, *, data_dir: str | None = None, **more: Any
+) -> Report:
+    """Measure files on a data set by name or folder; see `edgevision_benchmarks.benchmark` for the rest.
+
+    Args:
+        files: `.tflite` and `.onnx` files.
+        data: `digits`, `fashion-mnist`, or a folder of labelled pictures.
+        data_dir: where the files of `fashion-mnist` lie.
+        more: passed on.
+    """
+    return edgevision_benchmarks.benchmark(files, pictures_folder(data, data_dir=data_dir), data_name=data, **more)
 
 
 def run_benchmark(args: argparse.Namespace) -> int:
