@@ -159,7 +159,7 @@ def help_of(*line):
         main([*line, "--help"])
     assert "usage: " in out.getvalue(), line
     return out.getvalue()
-commands = re.findall(r"^    ([a-z][a-z-]*) ", help_of(), re.MULTILINE)
+commands = re.findall(r"^    ([a-z][a-z-]*)(?: |$)", help_of(), re.MULTILINE)
 for command in commands:
     help_of(command)
 print(*commands)
