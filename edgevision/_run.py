@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgevision_device import DataOrigin, FileError, refuse_existing
+from edgevision_device import DataOrigin, FileError, check_outputs
 
 if TYPE_CHECKING:
     import os
@@ -97,7 +97,7 @@ def refuse_run(out: str | os.PathLike[str], *, overwrite: bool) -> None:
     `--overwrite` is leave to replace a run, not to delete whatever else the name stands for. Call it before slow work.
     """
     target = Path(out)
-    refuse_existing([target], overwrite=overwrite)
+    check_outputs([target], overwrite=overwrite)
     if target.exists() and not is_run(target) and (not target.is_dir() or any(target.iterdir())):
         raise FileError(f"{target} exists and is no run folder; choose another --out")
 

@@ -13,7 +13,7 @@ from typing import Optional
 from edgevision_device import add_foreign_arguments, add_runtime_arguments, describe_foreign
 
 from ._measure import OnProgress, benchmark
-from ._outputs import refuse_unwritable, to_json, write_report
+from ._outputs import check_report, to_json, write_report
 
 __all__ = ["add_arguments", "run"]
 
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace, data_name: Optional[str] = None) -> int:
 
     out = None if args.out is None else Path(args.out)
     if out is not None:
-        refuse_unwritable(out, overwrite=args.overwrite)
+        check_report(out, overwrite=args.overwrite)
     given = describe_foreign("foreign", args.labels, args.resize, args.pixels, args.color_order, args.logits)
     with _progress(args.files) as on_progress:
         report = benchmark(

@@ -7,12 +7,12 @@ import os
 from pathlib import Path
 from typing import Optional, Union
 
-from edgevision_device import UsageError, refuse_existing, write_atomically
+from edgevision_device import check_outputs, write_atomically
 
 from ._html import render_html
 from ._report import Report
 
-__all__ = ["refuse_unwritable", "to_json", "write_report"]
+__all__ = ["check_report", "to_json", "write_report"]
 
 _NAMES = ("report.json", "report.html")
 
@@ -32,7 +32,7 @@ def write_report(
         UsageError: a report is there and `overwrite` is false, or `out_dir` cannot be written to.
     """
     out = Path(out_dir)
-    refuse_unwritable(out, overwrite=overwrite)
+    check_report(out, overwrite=overwrite)
     html = render_html(report, featured)
     contents = (to_json(report), html)
     paths = (out / _NAMES[0], out / _NAMES[1])
@@ -47,11 +47,6 @@ def to_json(report: Report) -> str:
     return json.dumps(report.to_record(), indent=2, ensure_ascii=False) + "\n"
 
 
-def refuse_unwritable(out: Path, *, overwrite: bool) -> None:
+def check_report(out: Path, *, overwrite: bool) -> None:
     """Raise UsageError if a report could not be written. Call it before slow work."""
-    existing = next(path for path in (out, *out.absolute().parents) if path.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK):
-        raise UsageError(
-            f"cannot write to {out}: {existing} is not a folder that can be written to; choose another --out"
-        )
-    refuse_existing([out / name for name in _NAMES], overwrite=overwrite)
+    check_outputs([out / name for name in _NAMES], overwrite=overwrite)

@@ -12,8 +12,8 @@ from edgevision_device import (
     EdgevisionError,
     FileError,
     UsageError,
+    check_outputs,
     quiet_native,
-    refuse_existing,
     seal,
     writing,
 )
@@ -76,7 +76,7 @@ def plan_files(
     if not name or Path(name).name != name:
         raise UsageError(f"cannot name files {name!r}; --name takes a name without slashes")
     plan = [(format, recipe, Path(out) / f"{name}.{recipe}.{format}") for format, recipe in chosen(formats, recipes)]
-    refuse_existing([path for _, _, path in plan], overwrite=overwrite)
+    check_outputs([path for _, _, path in plan], overwrite=overwrite)
     return plan
 
 

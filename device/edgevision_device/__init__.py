@@ -28,7 +28,7 @@ from ._errors import (
 from ._file import FORMATS, ModelFile, read_model_file, seal
 from ._foreign import describe_foreign, read_labels
 from ._metadata import COLOR_ORDERS, RESIZE_MODES, DataOrigin, Metadata, Normalization
-from ._outputs import refuse_existing, write_atomically, writing
+from ._outputs import check_outputs, write_atomically, writing
 from ._pictures import LabelledPicture, decode_picture, find_labelled, find_pictures, hash_pictures, read_picture
 from ._preprocess import load_opencv, preprocess
 from ._quiet import quiet_native
@@ -105,6 +105,7 @@ __all__ = [
     "add_runtime_arguments",
     "check_device",
     "check_machine",
+    "check_outputs",
     "check_packages",
     "decode_picture",
     "default_threads",
@@ -125,7 +126,6 @@ __all__ = [
     "read_labels",
     "read_model_file",
     "read_picture",
-    "refuse_existing",
     "require_known",
     "run_cli",
     "seal",

@@ -14,8 +14,8 @@ from edgevision_device import (
     JsonLinesFile,
     StreamStatistics,
     UsageError,
+    check_outputs,
     open_source,
-    refuse_existing,
     stream,
 )
 
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     options = TrainingOptions(epochs=args.epochs)
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file; give a folder with --out")
-    refuse_existing(made, overwrite=args.overwrite)
+    check_outputs(made, overwrite=args.overwrite)
     refuse_run(out / "run", overwrite=args.overwrite)
     _refuse_other_pictures(out / "data")
     started = time.monotonic()

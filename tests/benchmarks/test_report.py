@@ -80,7 +80,7 @@ def test_reports_are_written_whole_and_never_over_another(report, tmp_path):
         write_report(report, tmp_path / "new" / "report")
     write_report(report, tmp_path / "new" / "report", overwrite=True)
     (tmp_path / "file").touch()
-    with pytest.raises(UsageError, match="not a folder"):
+    with pytest.raises(UsageError, match="no folder"):
         write_report(report, tmp_path / "file")
 
 

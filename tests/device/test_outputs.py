@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from edgevision_device import UsageError, refuse_existing, write_atomically, writing
+from edgevision_device import UsageError, check_outputs, write_atomically, writing
 
 
 @pytest.mark.parametrize("content", ["grün\n", b"\0\xff"])
@@ -118,9 +118,16 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
 
 def test_an_existing_output_is_refused_before_the_work(tmp_path: Path) -> None:
     paths = [tmp_path / name for name in ("a", "b", "c")]
-    refuse_existing(paths, overwrite=False)
+    check_outputs(paths, overwrite=False)
     for path in paths[1:]:
         path.touch()
     with pytest.raises(UsageError, match=r"b \(and 1 more\) exists already; choose another --out, or pass --overwrite"):
-        refuse_existing(paths, overwrite=False)
-    refuse_existing(paths, overwrite=True)
+        check_outputs(paths, overwrite=False)
+    check_outputs(paths, overwrite=True)
+
+
+def test_what_cannot_be_written_is_said_before_slow_work(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match=r"file is no folder that can be written to; choose another --out"):
+        check_outputs([tmp_path / "file" / "deep" / "a.tflite"], overwrite=True)
+    check_outputs([tmp_path / "new" / "deep" / "a.tflite"], overwrite=False)

@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Any, Optional
 
 from .._errors import PictureError
-from .._outputs import refuse_existing
+from .._outputs import check_outputs
 from .._sinks import JsonLines, JsonLinesFile, Sink, TextLines
 from .._sources import SOURCE_GRAMMAR, Source, open_source
 from .._stream import StreamResult, StreamStatistics, stream
@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     if args.out is not None:
-        refuse_existing([Path(args.out)], overwrite=args.overwrite)
+        check_outputs([Path(args.out)], overwrite=args.overwrite)
     # The model first: a camera that is open fills its queue with frames that grow old.
     classifier = open_model(args)
     skipped: list[PictureError] = []
