@@ -183,12 +183,16 @@ def _leading_normalization(model: keras.Model) -> tuple[Normalization, Any, kera
     scale, offset = np.asarray(first.scale, np.float64), np.asarray(first.offset, np.float64)
     if scale.size != 1 or offset.size != 1 or not scale > 0:
         return None
-    try:
-        core = keras.Model(first.output, model.outputs[0], name="core")
-    except ValueError:  # another branch of the network takes the pixels as they are
-        return None
+    if isinstance(model, keras.Sequential):
+        # A loaded Sequential has rebuilt its graph layer by layer; `first.output` belongs to the first of these.
+        core = keras.Sequential([keras.Input(model.inputs[0].shape[1:]), *computing[1:]], name="core")
+    else:
+        try:
+            core = keras.Model(first.output, model.outputs[0], name="core")
+        except ValueError:  # another branch of the network takes the pixels as they are
+            return None
     std = 1 / float(scale)
-    return Normalization((round(-float(offset) * std, 6),), (round(std, 6),)), first, core
+    return Normalization((round(0.0 - float(offset) * std, 6),), (round(std, 6),)), first, core
 
 
 def _rescaling(normalization: Normalization) -> Any:

@@ -225,3 +225,28 @@ def test_another_backend_is_refused(model: keras.Model, monkeypatch: pytest.Monk
     # Of the other backends none is installed here; the check comes before any use of one.
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
     assert "Keras runs on jax here; set KERAS_BACKEND=tensorflow" in refusal(model)
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_a_loaded_sequential_is_known_by_its_rescaling(suffix: str, tmp_path: Path) -> None:
+    import keras
+
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((HEIGHT, WIDTH, 3)),
+            layers.Rescaling(1 / 255),
+            layers.Conv2D(4, 3, activation="relu"),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(len(LABELS), activation="softmax"),
+        ]
+    )
+    model.save(tmp_path / f"mine{suffix}")
+    loaded = load_keras_model(tmp_path / f"mine{suffix}")
+    source = SourceModel.of(loaded, LABELS, name="mine")
+    assert source.metadata.normalization == Normalization((0.0,), (255.0,))
+    pixels = np.random.default_rng(0).integers(0, 256, (3, HEIGHT, WIDTH, 3), np.uint8)
+    behind = np.asarray(source.core(pixels.astype(np.float32) / 255))
+    assert source.scores(pixels) == pytest.approx(behind, abs=1e-6)
+    with pytest.raises(UsageError, match="leave out --pixels"):
+        SourceModel.of(loaded, LABELS, name="mine", pixels="0..1")
