@@ -90,6 +90,7 @@ def export(
     prepare, name = _kind(model, options)
     name = name if options.name is None else options.name
     plan_files(name, out, options.formats, options.recipes, overwrite=overwrite)
+    say("starting TensorFlow, loading the model")
     with quiet_native(keep=lambda line: False):  # the backend greets from C++ when it is first imported
         importlib.import_module("tensorflow")
     source, calibration, verification = prepare(Path(model), name, options)

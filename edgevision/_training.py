@@ -15,7 +15,7 @@ from ._augmentation import Augmentation
 from ._batches import make_batches
 from ._datasets import load_data, native_size
 from ._networks import NETWORKS, PRETRAINED, VARIANTS, efficientnet_lite, load_torch_weights, packaged_weights, slim
-from ._progress import decoding_bar, say_skipped, training_bar
+from ._progress import decoding_bar, say, say_skipped, training_bar
 from ._run import Run, refuse_run, write_run
 
 if TYPE_CHECKING:
@@ -134,6 +134,8 @@ def train(
             on_progress=on_progress,
         )
     say_skipped(splits.skipped)
+    counts = f"{len(splits.train)} pictures to train on, {len(splits.val)} val, {len(splits.test)} test"
+    say(f"{counts}; {len(splits.labels)} labels. Starting Keras")
     with quiet_native(keep=lambda line: False):  # the backend greets from C++ when it is first imported
         import keras
 

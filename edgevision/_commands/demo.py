@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     splits = load_data(_DATA, NAMED[_DATA], "stretch")
     shutil.rmtree(out / "data", ignore_errors=True)
     write_pictures(splits.test, out / "data" / "test")
-    say(f"    {len(splits.train)} to train, {len(splits.val)} val, {len(splits.test)} test in {out / 'data' / 'test'}")
+    say(f"    test pictures in {out / 'data' / 'test'}")
 
     say("2/6 training the slim network")
     trained = train(_DATA, out / "run", options, overwrite=args.overwrite)
