@@ -210,24 +210,13 @@ def _fit_head(splits: Splits, options: TrainingOptions) -> tuple[keras.Model, di
         keras.layers.Dense(len(splits.labels), activation="softmax", name="scores"),
     ]
     head = keras.Sequential([keras.Input((features["train"].shape[1],)), *layers])
-    train_x, val_x = (_Rows(features[name]) for name in ("train", "val"))
-    batches = make_batches(splits.train, options.batch_size, options.seed, rows=train_x)
-    held_out = make_batches(splits.val, options.batch_size, None, rows=val_x)
+    batches = make_batches(splits.train, options.batch_size, options.seed, rows=features["train"].__getitem__)
+    held_out = make_batches(splits.val, options.batch_size, None, rows=features["val"].__getitem__)
     history = _fit(head, batches, held_out, options, options.learning_rate or 1e-2)
     x = backbone.outputs[0]
     for layer in layers:
         x = layer(x)
     return keras.Model(backbone.inputs[0], x, name=options.network), history
-
-
-class _Rows:
-    """Features in place of pixels, for `make_batches`."""
-
-    def __init__(self, rows: npt.NDArray[np.float32]) -> None:
-        self._rows = rows
-
-    def __call__(self, places: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        return self._rows[places]
 
 
 def _features(backbone: keras.Model, pictures: Pictures, name: str) -> npt.NDArray[np.float32]:
