@@ -126,8 +126,10 @@ def _kind(
         raise FileError(f"{path} is no run folder; give one that `edgevision train` wrote")
     if not path.exists() and path.name == str(model) and not path.suffix:
         require_known("model", path.name, [*PRETRAINED, "a run folder", "a .keras or .h5 file"])
+    if not path.exists():
+        raise FileError(f"no such model file: {path}; give a .keras or .h5 file, or a run folder")
     _refuse_given(f"{path} is a Keras model", options, ("weights",))
-    if path.exists() and options.labels is None:
+    if options.labels is None:
         raise UsageError(f"{path} does not say what its scores mean; give --labels FILE with one label a line")
     return _from_file, path.stem
 
