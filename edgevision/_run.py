@@ -31,7 +31,8 @@ class Run:
         network: name of the network.
         labels: in the order of the scores.
         size_wh, resize: how pictures reach the network.
-        data, data_dir, seed: what to load to get the same pictures in the same split.
+        data, data_dir: what to load to get the same pictures in the same split.
+        seed: of the training.
         trained_on: the training pictures.
         val_accuracy, test_accuracy: of the Keras model, 0 to 1; the latter None where the data has no test part.
     """
