@@ -31,14 +31,14 @@ install: $(INSTALLED)  ## install everything into .venv, at the versions in requ
 demo: $(INSTALLED)  ## train, export, verify, benchmark and stream on real digits; results in demo/
 	$(BIN)/edgevision demo --out demo --overwrite
 
-test: $(INSTALLED)  ## run the tests
-	$(BIN)/python -m pytest
+test: $(INSTALLED)  ## run the tests, in two processes
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(INSTALLED)  ## the whole gate: format, lint, types, tests
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/pyright --pythonpath $(BIN)/python
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(INSTALLED)  ## ruff's checks
 	$(BIN)/ruff check
@@ -54,7 +54,7 @@ types: $(INSTALLED)  ## pyright, strict
 lock: | $(UV)  ## choose the versions in requirements.lock anew
 	$(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 		--custom-compile-command "make lock" --no-annotate --no-emit-index-url \
-		--extra digits --extra pretrained --group dev \
+		--extra digits --extra pretrained --extra tensorboard --group dev \
 		--no-emit-package edgevision $(MEMBERS:%=--no-emit-package edgevision-%) \
 		--output-file requirements.lock pyproject.toml
 

@@ -11,25 +11,31 @@ from edgevision_device import Classifier, EdgevisionError, open_source, read_pic
 
 from ._augmentation import Augmentation
 from ._cli import main
-from ._datasets import load_data
+from ._comparison import AugmentationEffect, compare_augmentation
+from ._datasets import load_data, split_folds
 from ._evaluation import benchmark, pictures_folder
 from ._export import ExportOptions, export
+from ._options import TrainingOptions
 from ._pictures import Pictures, Splits
 from ._run import Run, read_run
-from ._training import TrainingOptions, train
+from ._sweep import Sweep, sweep
+from ._training import train
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Augmentation",
+    "AugmentationEffect",
     "Classifier",
     "EdgevisionError",
     "ExportOptions",
     "Pictures",
     "Run",
     "Splits",
+    "Sweep",
     "TrainingOptions",
     "benchmark",
+    "compare_augmentation",
     "export",
     "load_data",
     "main",
@@ -37,7 +43,9 @@ __all__ = [
     "pictures_folder",
     "read_picture",
     "read_run",
+    "split_folds",
     "stream",
+    "sweep",
     "train",
     "write_report",
 ]

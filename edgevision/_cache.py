@@ -7,7 +7,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-__all__ = ["Decoded", "cache_folder", "decode_all", "resize_all"]
+__all__ = ["Decoded", "cache_folder", "decode_all", "keep_pixels", "keep_record", "map_pixels", "resize_all"]
 
 #: Raised when decoding or preprocessing changes, so that old caches are not used.
 _VERSION = 2
@@ -49,6 +49,51 @@ class Decoded:
     skipped: tuple[str, ...]
 
 
+def keep_record(key: Sequence[object], make: Callable[[], Any]) -> Any:
+    """Return what `make` gives, as JSON keeps it, or what it gave last time.
+
+    Args:
+        key: what decides the result, as JSON can say it.
+        make: called if there is no result yet.
+    """
+    file = _file(key, ".json")
+    if file.is_file():
+        return json.loads(file.read_text(encoding="utf-8"))
+    text = json.dumps(make())
+    write_atomically(file, text)
+    return json.loads(text)
+
+
+def keep_pixels(key: Sequence[object], make: Callable[[IO[bytes]], Any]) -> tuple[Path, Any]:
+    """Return a file of pixels and a record of what is in it, both from last time if there was one.
+
+    Several processes may do this at once: each writes under a name of its own, and the last to finish stays.
+
+    Args:
+        key: what decides the result, as JSON can say it.
+        make: writes the pixels and returns the record.
+    """
+    pixels_file, record_file = _file(key, ".rgb"), _file(key, ".json")
+    if pixels_file.is_file() and record_file.is_file():
+        return pixels_file, json.loads(record_file.read_text(encoding="utf-8"))
+    # Written, not mapped: on a full disk a write fails, where a mapping kills the process (SIGBUS).
+    with writing(pixels_file) as temporary, temporary.open("wb") as stream:
+        text = json.dumps(make(stream))
+    write_atomically(record_file, text)
+    return pixels_file, json.loads(text)
+
+
+def map_pixels(pixels_file: Path, shape: Sequence[int]) -> npt.NDArray[np.uint8]:
+    """Map a file of uint8 pixels, so that memory holds only what is in use."""
+    # An empty file cannot be mapped.
+    return np.memmap(pixels_file, np.uint8, "r", shape=tuple(shape)) if shape[0] else np.empty(shape, np.uint8)
+
+
+def _file(key: Sequence[object], suffix: str) -> Path:
+    name = hashlib.sha256(json.dumps([_VERSION, *key]).encode()).hexdigest()[:32]
+    return cache_folder() / "pictures" / f"{name}{suffix}"
+
+
 def decode_all(
     paths: Sequence[Path],
     size_wh: tuple[int, int],
@@ -56,13 +101,25 @@ def decode_all(
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Decoded:
     """Decode picture files, or map the result of last time if no file has changed since (by path, size and time)."""
+
+    def decode(stream: IO[bytes]) -> dict[str, list[Any]]:
+        record: dict[str, list[Any]] = {"places": [], "hashes": [], "skipped": []}
+        for place, path in enumerate(paths):
+            content = path.read_bytes()
+            try:
+                pixels = preprocess(decode_picture(content), size_wh, resize)
+            except PictureError as error:
+                record["skipped"].append(f"{path}: {error}")
+            else:
+                stream.write(pixels.tobytes())
+                record["places"].append(place)
+                record["hashes"].append(hashlib.sha256(content).hexdigest())
+            on_progress(place + 1, len(paths))
+        return record
+
     stats = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
-    key = hashlib.sha256(json.dumps([_VERSION, size_wh, resize, stats]).encode()).hexdigest()[:32]
-    pixels_file, record_file = (cache_folder() / "pictures" / f"{key}{suffix}" for suffix in (".rgb", ".json"))
-    if not (pixels_file.is_file() and record_file.is_file()):
-        _decode(paths, size_wh, resize, pixels_file, record_file, on_progress)
-    record = json.loads(record_file.read_text(encoding="utf-8"))
-    store = _map(pixels_file, len(record["places"]), size_wh)
+    pixels_file, record = keep_pixels([size_wh, resize, stats], decode)
+    store = map_pixels(pixels_file, (len(record["places"]), size_wh[1], size_wh[0], 3))
     return Decoded(store, tuple(record["places"]), tuple(record["hashes"]), tuple(record["skipped"]))
 
 
@@ -80,44 +137,10 @@ def resize_all(
     Returns:
         uint8 `(count, height, width, 3)`, mapped from a file.
     """
-    name = hashlib.sha256(json.dumps([_VERSION, size_wh, resize, *key]).encode()).hexdigest()[:32]
-    pixels_file = cache_folder() / "pictures" / f"{name}.rgb"
-    if not pixels_file.is_file():
-        with writing(pixels_file) as temporary, temporary.open("wb") as stream:
-            for picture in rgb:
-                stream.write(preprocess(picture, size_wh, resize).tobytes())
-    return _map(pixels_file, count, size_wh)
 
+    def write(stream: IO[bytes]) -> None:
+        for picture in rgb:
+            stream.write(preprocess(picture, size_wh, resize).tobytes())
 
-def _map(pixels_file: Path, count: int, size_wh: tuple[int, int]) -> npt.NDArray[np.uint8]:
-    shape = (count, size_wh[1], size_wh[0], 3)
-    # An empty file cannot be mapped.
-    return np.memmap(pixels_file, np.uint8, "r", shape=shape) if count else np.empty(shape, np.uint8)
-
-
-def _decode(
-    paths: Sequence[Path],
-    size_wh: tuple[int, int],
-    resize: str,
-    pixels_file: Path,
-    record_file: Path,
-    on_progress: Callable[[int, int], None],
-) -> None:
-    places: list[int] = []
-    hashes: list[str] = []
-    skipped: list[str] = []
-    # Written, not mapped: on a full disk a write fails, where a mapping kills the process (SIGBUS).
-    with writing(pixels_file) as temporary, temporary.open("wb") as stream:
-        for place, path in enumerate(paths):
-            content = path.read_bytes()
-            try:
-                pixels = preprocess(decode_picture(content), size_wh, resize)
-            except PictureError as error:
-                skipped.append(f"{path}: {error}")
-            else:
-                stream.write(pixels.tobytes())
-                places.append(place)
-                hashes.append(hashlib.sha256(content).hexdigest())
-            on_progress(place + 1, len(paths))
-    record = {"places": places, "hashes": hashes, "skipped": skipped}
-    write_atomically(record_file, json.dumps(record))
+    pixels_file, _ = keep_pixels([size_wh, resize, *key], write)
+    return map_pixels(pixels_file, (count, size_wh[1], size_wh[0], 3))

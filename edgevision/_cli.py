@@ -16,11 +16,21 @@ __all__ = ["main"]
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `edgevision`."""
     from . import __version__
-    from ._commands import benchmark, demo, export, train
+    from ._commands import benchmark, demo, export, imagenet, layers, look, models, sweep, train
 
     # TensorFlow's C++ side announces itself on stderr at import; 3 leaves errors that end the program.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    own: dict[str, Command] = {"demo": demo, "train": train, "export": export, "benchmark": benchmark}
+    own: dict[str, Command] = {
+        "demo": demo,
+        "train": train,
+        "sweep": sweep,
+        "look": look,
+        "models": models,
+        "layers": layers,
+        "imagenet": imagenet,
+        "export": export,
+        "benchmark": benchmark,
+    }
     return run_cli(
         "edgevision",
         "From labelled pictures to an image classifier on a small device, with the numbers that hold there.",

@@ -10,10 +10,7 @@ from typing import Any
 import edgevision_benchmarks
 from edgevision_benchmarks import Report, command
 
-from ._cache import cache_folder
-from ._datasets import NAMED, load_data
-from ._pictures import write_pictures
-from ._progress import say
+from ._datasets import held_out_folder, native_size
 
 __all__ = ["benchmark", "pictures_folder", "run_benchmark"]
 
@@ -23,14 +20,7 @@ def pictures_folder(data: str, *, data_dir: str | None = None) -> str:
 
     The pictures have the size they came in, and lie in the cache from then on.
     """
-    if data not in NAMED:
-        return data
-    folder = cache_folder() / "test" / data
-    if not folder.is_dir():
-        say(f"writing the test pictures of {data} to {folder}")
-        splits = load_data(data, NAMED[data], "stretch", data_dir=data_dir)
-        write_pictures(splits.test, folder)
-    return str(folder)
+    return str(held_out_folder(data, data_dir=data_dir)) if native_size(data) else data
 
 
 def benchmark(

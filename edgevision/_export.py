@@ -14,7 +14,7 @@ from edgevision_converters import Calibration, SourceModel, chosen, export_model
 from edgevision_device import DataOrigin, FileError, UsageError, hash_pictures, quiet_native, read_labels, require_known
 
 from ._datasets import load_data
-from ._networks import PRETRAINED, VARIANTS, efficientnet_lite, imagenet_labels, load_torch_weights, packaged_weights
+from ._networks import NETWORKS, PRETRAINED, imagenet_labels
 from ._photos import CALIBRATION_PHOTOS, VERIFICATION_PHOTOS, photo_crops
 from ._progress import decoding_bar, say, say_skipped
 from ._run import is_run, read_run
@@ -121,6 +121,7 @@ def _kind(
         return _from_run, path.resolve().name
     if str(model) in PRETRAINED and not path.exists():
         _refuse_given(f"{path} is a network of edgevision", options, ("labels", "pixels", "logits"))
+        NETWORKS[str(model)].check_weights(options.weights, top=True)
         return _from_network, str(model)
     if path.is_dir():
         raise FileError(f"{path} is no run folder; give one that `edgevision train` wrote")
@@ -150,7 +151,8 @@ def _from_run(folder: Path, name: str, options: ExportOptions) -> _Prepared:
         trained_on=run.trained_on,
     )
     data_dir = options.data_dir or run.data_dir
-    splits = _load(options.calibrate or run.data, source, options, data_dir)
+    share = None if options.calibrate else run.validation_split
+    splits = _load(options.calibrate or run.data, source, options, data_dir, share)
     if options.calibrate is None and splits.train.origin != run.trained_on:
         say(f"note: the pictures in {run.data} are not those of the training any more; they are used as they are now")
     return source, *_parts(splits, options)
@@ -158,8 +160,7 @@ def _from_run(folder: Path, name: str, options: ExportOptions) -> _Prepared:
 
 def _from_network(path: Path, name: str, options: ExportOptions) -> _Prepared:
     network = path.name
-    model = efficientnet_lite(VARIANTS[network], len(imagenet_labels()), name=network)
-    load_torch_weights(model, options.weights or packaged_weights(network))
+    model = NETWORKS[network].classifier(options.weights)
     source = SourceModel.of(model, imagenet_labels(), name=name, resize=options.resize or "crop")
     return source, *_outside_pictures(source, options)
 
@@ -195,7 +196,13 @@ def _parts(splits: Splits, options: ExportOptions) -> tuple[Calibration, npt.NDA
     return calibration, verification.pixels(slice(None))
 
 
-def _load(data: str, source: SourceModel, options: ExportOptions, data_dir: str | None) -> Splits:
+def _load(
+    data: str,
+    source: SourceModel,
+    options: ExportOptions,
+    data_dir: str | None,
+    validation_split: float | None = None,
+) -> Splits:
     with decoding_bar() as on_progress:
         splits = load_data(
             data,
@@ -203,6 +210,7 @@ def _load(data: str, source: SourceModel, options: ExportOptions, data_dir: str 
             source.metadata.resize,
             data_dir=data_dir,
             strict=options.strict,
+            validation_split=validation_split,
             on_progress=on_progress,
         )
     say_skipped(splits.skipped)

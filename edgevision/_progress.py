@@ -64,12 +64,18 @@ def decoding_bar(what: str = "pictures") -> Generator[Callable[[int, int], None]
 
 
 @contextlib.contextmanager
-def training_bar(epochs: int, steps: int) -> Generator[keras.callbacks.Callback]:
-    """Yield a Keras callback that draws a bar over all steps, with the last epoch's metrics behind it."""
+def training_bar(what: str, epochs: int, steps: int, done: int = 0) -> Generator[keras.callbacks.Callback]:
+    """Yield a Keras callback that draws a bar over all steps, with the last epoch's metrics behind it.
+
+    Args:
+        what: of the bar.
+        epochs, steps: of the training, and of an epoch.
+        done: epochs that are behind it.
+    """
     import keras
 
     with _progress() as progress:
-        task = progress.add_task("training", total=epochs * steps, note="")
+        task = progress.add_task(what, total=epochs * steps, completed=done * steps, note="")
 
         class Bar(keras.callbacks.Callback):
             def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
@@ -83,6 +89,6 @@ def training_bar(epochs: int, steps: int) -> Generator[keras.callbacks.Callback]
                 )
                 progress.update(task, note=note)
                 if not sys.stderr.isatty():
-                    say(note)
+                    say(f"{what}: {note}")
 
         yield Bar()

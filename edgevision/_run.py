@@ -27,23 +27,25 @@ class Run:
     """What a training left behind.
 
     Attributes:
-        folder: holds `model.keras`, `labels.txt`, `history.csv` and `run.json`.
-        network: name of the network.
+        folder: holds `model.keras`, `labels.txt`, `config.toml`, `run.json`, `history.csv` and what shows them:
+            `report.html`, `history.png`, `confusion.png` and `.csv`, `mistakes.png`, `filters.png`.
+        model: name of the network.
         labels: in the order of the scores.
         size_wh, resize: how pictures reach the network.
-        data, data_dir: what to load to get the same pictures in the same split.
+        data, data_dir, validation_split: what to load to get the same pictures in the same split.
         seed: of the training.
         trained_on: the training pictures.
         val_accuracy, test_accuracy: of the Keras model, 0 to 1; the latter None where the data has no test part.
     """
 
     folder: Path
-    network: str
+    model: str
     labels: tuple[str, ...]
     size_wh: tuple[int, int]
     resize: str
     data: str
     data_dir: str | None
+    validation_split: float | None
     seed: int
     trained_on: DataOrigin
     val_accuracy: float
@@ -77,12 +79,13 @@ def read_run(folder: str | os.PathLike[str]) -> Run:
     try:
         return Run(
             folder=Path(folder),
-            network=record["network"],
+            model=record["model"],
             labels=tuple(record["labels"]),
             size_wh=(record["size_wh"][0], record["size_wh"][1]),
             resize=record["resize"],
             data=record["data"],
             data_dir=record["data_dir"],
+            validation_split=record["options"]["validation_split"],
             seed=record["seed"],
             trained_on=DataOrigin(**record["trained_on"]),
             val_accuracy=record["val_accuracy"],

@@ -169,7 +169,11 @@ print(*commands)
 @pytest.mark.parametrize(
     ("package", "commands"),
     [
-        ("edgevision", {"demo", "train", "export", "benchmark", "classify", "stream", "check"}),
+        (
+            "edgevision",
+            {"demo", "train", "sweep", "look", "models", "layers", "export", "benchmark", "imagenet"}
+            | {"classify", "stream", "check"},
+        ),
         ("edgevision_device", {"classify", "stream", "check"}),
         ("edgevision_benchmarks", set()),
     ],

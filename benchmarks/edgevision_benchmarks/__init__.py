@@ -45,7 +45,14 @@ from ._html import render_html
 from ._measure import OnProgress, benchmark
 from ._outputs import write_report
 from ._report import FileResult, Measurement, Pictures, Recall, Report, Settings
-from ._statistics import wilson_interval
+from ._statistics import (
+    PairedDifference,
+    compare_paired,
+    mcnemar_p,
+    paired_interval,
+    unpaired_interval,
+    wilson_interval,
+)
 from ._table import print_table
 
 __version__ = "0.1.0"
@@ -55,16 +62,21 @@ __all__ = [
     "FileResult",
     "Measurement",
     "OnProgress",
+    "PairedDifference",
     "Pictures",
     "Recall",
     "Report",
     "Settings",
     "benchmark",
     "command",
+    "compare_paired",
     "main",
+    "mcnemar_p",
+    "paired_interval",
     "print_table",
     "read_conditions",
     "render_html",
+    "unpaired_interval",
     "wilson_interval",
     "write_report",
 ]

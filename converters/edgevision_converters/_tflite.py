@@ -8,7 +8,8 @@ import numpy as np
 
 from edgevision_device import CheckError
 
-from ._tflite_flatbuffer import pack, unpack
+from ._tflite_flatbuffer import builtin_code, compact, pack, unpack
+from ._tflite_names import layers_with_matrix, name_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,7 +47,10 @@ def convert_tflite(source: SourceModel, recipe: str, calibration: npt.NDArray[np
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if recipe == "float16":
         converter.target_spec.supported_types = [tf.float16]
-    return _named(converter.convert())
+    if recipe == "dynamic":
+        # Per channel, FULLY_CONNECTED would be of version 12, which tflite-runtime 2.14 does not know.
+        converter._experimental_disable_per_channel_quantization_for_dense_layers = True
+    return pack(_tidy(converter.convert(), source))
 
 
 def _int8(source: SourceModel, calibration: npt.NDArray[np.uint8]) -> bytes:
@@ -77,11 +81,12 @@ def _int8(source: SourceModel, calibration: npt.NDArray[np.uint8]) -> bytes:
     converter.representative_dataset = representative
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_input_type = tf.uint8
-    model = _named(converter.convert())
-    model = _fine_scores(model)
-    graph = unpack(model).subgraphs[0]
+    parsed = _tidy(converter.convert(), source)
+    _fine_scores(parsed)
+    graph = parsed.subgraphs[0]
     quantization = graph.tensors[graph.inputs[0]].quantization
     require_raw_bytes(float(quantization.scale[0]), int(quantization.zeroPoint[0]), normalization if folded else None)
+    model = pack(parsed)
     floats = float_operators(model)
     if floats:
         raise CheckError(f"the int8 file would compute in float32 at {floats[0]!r}; this network has no int8 form")
@@ -109,18 +114,15 @@ def _converter(function: Any, source: SourceModel, dtype: Any) -> Any:
     return tf.lite.TFLiteConverter.from_concrete_functions([frozen], source.model)
 
 
-def _named(model: bytes) -> bytes:
-    """Name input and output `pixels` and `scores`, for people who open the file in a viewer."""
+def _tidy(model: bytes, source: SourceModel) -> Any:
+    """Parse what the converter wrote, name its tensors and drop what nobody reads."""
     parsed = unpack(model)
-    graph = parsed.subgraphs[0]
-    graph.tensors[graph.inputs[0]].name = b"pixels"
-    graph.tensors[graph.outputs[0]].name = b"scores"
-    # The converter's signature points at tensors by index and repeats their old names.
-    parsed.signatureDefs = []
-    return pack(parsed)
+    name_tensors(parsed, layers_with_matrix(source.model))
+    compact(parsed)
+    return parsed
 
 
-def _fine_scores(model: bytes) -> bytes:
+def _fine_scores(parsed: Any) -> None:
     """Let the final softmax write 16-bit integers instead of 8-bit ones.
 
     The int8 kernel's output step is 1/256, so that most of 1,000 scores are 0 and the best two often tie. The same
@@ -129,7 +131,6 @@ def _fine_scores(model: bytes) -> bytes:
     """
     from ai_edge_litert import schema_py_generated as schema
 
-    parsed = unpack(model)
     graph = parsed.subgraphs[0]
     made_by = {operator.outputs[0]: operator for operator in graph.operators}
     last = made_by[graph.outputs[0]]
@@ -138,14 +139,13 @@ def _fine_scores(model: bytes) -> bytes:
     codes = schema.BuiltinOperator
     readers = sum(last.inputs[0] in operator.inputs for operator in graph.operators)
     if softmax is None or readers != 1:
-        return model
-    if (_builtin(parsed, softmax), _builtin(parsed, last)) != (codes.SOFTMAX, codes.DEQUANTIZE):
-        return model
+        return
+    if (builtin_code(parsed, softmax), builtin_code(parsed, last)) != (codes.SOFTMAX, codes.DEQUANTIZE):
+        return
     output = graph.tensors[softmax.outputs[0]]
     output.type = schema.TensorType.INT16
-    output.quantization.scale = [1 / 32768]
-    output.quantization.zeroPoint = [0]
-    return pack(parsed)
+    output.quantization.scale = np.array([1 / 32768], np.float32)
+    output.quantization.zeroPoint = np.array([0], np.int64)
 
 
 def require_raw_bytes(scale: float, zero_point: int, normalization: Normalization | None) -> None:
@@ -174,15 +174,9 @@ def float_operators(model: bytes) -> list[str]:
     floats = {schema.TensorType.FLOAT32, schema.TensorType.FLOAT16, schema.TensorType.FLOAT64}
     found: list[str] = []
     for operator in graph.operators:
-        code = _builtin(parsed, operator)
+        code = builtin_code(parsed, operator)
         last = code == schema.BuiltinOperator.DEQUANTIZE and operator.outputs[0] == graph.outputs[0]
         tensors = [index for index in (*operator.inputs, *operator.outputs) if index >= 0]
         if not last and any(graph.tensors[index].type in floats for index in tensors):
             found.append(f"{names[code]} {graph.tensors[operator.outputs[0]].name.decode()}")
     return found
-
-
-def _builtin(parsed: Any, operator: Any) -> int:
-    code = parsed.operatorCodes[operator.opcodeIndex]
-    # Old writers fill only the deprecated 8-bit field (schema.fbs, OperatorCode).
-    return max(code.builtinCode, code.deprecatedBuiltinCode)

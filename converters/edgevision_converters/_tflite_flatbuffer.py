@@ -1,4 +1,4 @@
-"""TFLite flatbuffers as objects, and TFLite Metadata inside them.
+"""TFLite flatbuffers as objects, written small, and TFLite Metadata inside them.
 
 Schema: https://github.com/google-ai-edge/LiteRT/blob/main/tflite/schema/schema.fbs. Metadata schema:
 https://github.com/tensorflow/tflite-support/blob/master/tensorflow_lite_support/metadata/metadata_schema.fbs, version
@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 
     from edgevision_device import Metadata
 
-__all__ = ["add_tflite_metadata", "pack", "unpack"]
+__all__ = ["add_tflite_metadata", "builtin_code", "compact", "pack", "unpack"]
 
 _METADATA_NAME = b"TFLITE_METADATA"
+#: What the converter writes about itself. `reduced_precision_support` stays: by it XNNPACK computes in float16.
+_UNREAD_METADATA = (b"min_runtime_version", b"CONVERSION_METADATA")
 #: Enum values of the metadata schema.
 _IMAGE_PROPERTIES, _NORMALIZATION_OPTIONS, _RGB, _TENSOR_AXIS_LABELS = 2, 1, 1, 2
 
@@ -31,20 +33,80 @@ def unpack(model: bytes) -> Any:
     return schema.ModelT.InitFromPackedBuf(model, 0)
 
 
+def builtin_code(parsed: Any, operator: Any) -> int:
+    """Return which operator of `BuiltinOperator` an operator is."""
+    code = parsed.operatorCodes[operator.opcodeIndex]
+    # Old writers fill only the deprecated 8-bit field (schema.fbs, OperatorCode).
+    return max(code.builtinCode, code.deprecatedBuiltinCode)
+
+
+def compact(parsed: Any) -> None:
+    """Drop, in place, what no runtime reads: empty and equal buffers, empty quantization, the converter's notes.
+
+    A tensor without data has buffer 0, which is always empty (schema.fbs, Tensor).
+    """
+    # The signature repeats the old names of input and output, which it finds by index.
+    parsed.signatureDefs = None
+    parsed.metadata = [entry for entry in parsed.metadata or () if entry.name not in _UNREAD_METADATA]
+    buffers, places = [parsed.buffers[0]], dict[bytes, int]()
+    tensors = [tensor for graph in parsed.subgraphs for tensor in graph.tensors]
+    for tensor in tensors:
+        quantization = tensor.quantization
+        if quantization is not None and quantization.scale is None and quantization.details is None:
+            tensor.quantization = None
+    for owner in (*tensors, *parsed.metadata):
+        buffer = parsed.buffers[owner.buffer]
+        if buffer.data is None:
+            owner.buffer = 0
+            continue
+        content = buffer.data.tobytes()
+        if content not in places:
+            places[content] = len(buffers)
+            buffers.append(buffer)
+        owner.buffer = places[content]
+    parsed.buffers = buffers
+
+
 def pack(parsed: Any) -> bytes:
-    """Write the tree back. Weights start at multiples of 16 bytes, as the schema's `force_align` demands."""
-    builder = _AligningBuilder(1 << 20)
+    """Write the tree back, equal vectors once. Weights start at multiples of 16 bytes (the schema's `force_align`)."""
+    builder = _Builder(1 << 20)
     builder.Finish(parsed.Pack(builder), b"TFL3")
     return bytes(builder.Output())
 
 
-class _AligningBuilder(flatbuffers.Builder):
-    """flatbuffers' Python code generator ignores `force_align`, which the kernels' SIMD loads rely on."""
+class _Builder(flatbuffers.Builder):
+    """Points at an equal string or vector where one was written before.
 
-    def CreateNumpyVector(self, x: Any) -> Any:
-        if x.dtype == np.uint8:
-            self.Prep(16, x.nbytes)
-        return super().CreateNumpyVector(x)
+    Readers follow offsets and cannot tell. A fifth of a small int8 file would be int64 zero points: a 0 per channel of
+    every weight and bias, for the interpreter wants as many as scales (tensorflow/lite/core/interpreter_builder.cc,
+    ParseQuantization).
+    """
+
+    def __init__(self, initialSize: int) -> None:
+        super().__init__(initialSize)
+        self._written: dict[Any, int] = {}
+
+    def CreateString(self, s: Any, encoding: str = "utf-8", errors: str = "strict") -> int:
+        content = s.encode(encoding, errors) if isinstance(s, str) else bytes(s)
+
+        def write() -> int:
+            return super(_Builder, self).CreateString(content)
+
+        return self._once(("string", content), write)
+
+    def CreateNumpyVector(self, x: Any) -> int:
+        def write() -> int:
+            if x.dtype == np.uint8:
+                # flatbuffers' Python code generator ignores `force_align`, which the kernels' SIMD loads rely on.
+                self.Prep(16, x.nbytes)
+            return super(_Builder, self).CreateNumpyVector(x)
+
+        return self._once((x.dtype.str, x.tobytes()), write)
+
+    def _once(self, key: Any, write: Callable[[], int]) -> int:
+        if key not in self._written:
+            self._written[key] = write()
+        return self._written[key]
 
 
 def add_tflite_metadata(model: bytes, metadata: Metadata) -> bytes:
@@ -72,7 +134,7 @@ def _encode(metadata: Metadata) -> bytes:
     # quantize with the input's scale and zero point, which gives the raw pixels back.
     inner = metadata.normalization if metadata.recipe == "int8" and len(metadata.normalization.mean) == 1 else None
     mean, std = (inner.mean, inner.std) if inner else ((0.0,), (1.0,))
-    builder = flatbuffers.Builder(1024)
+    builder = _Builder(1024)
 
     def text(value: str) -> tuple[str, int]:
         return "offset", builder.CreateString(value)
@@ -81,10 +143,13 @@ def _encode(metadata: Metadata) -> bytes:
         return _table(builder, slots)
 
     def tables(*offsets: int) -> tuple[str, int]:
-        return "offset", _vector(builder, 4, offsets, builder.PrependUOffsetTRelative)
+        builder.StartVector(4, len(offsets), 4)
+        for offset in reversed(offsets):
+            builder.PrependUOffsetTRelative(offset)
+        return "offset", builder.EndVector()
 
     def floats(values: Sequence[float]) -> tuple[str, int]:
-        return "offset", _vector(builder, 4, values, builder.PrependFloat32)
+        return "offset", builder.CreateNumpyVector(np.asarray(values, np.float32))
 
     image_size = table((0, ("uint32", width)), (1, ("uint32", height)))
     image = table((0, ("int8", _RGB)), (1, ("offset", image_size)))
@@ -133,10 +198,3 @@ def _table(builder: Any, slots: Sequence[tuple[int, tuple[str, Any]]]) -> int:
         }
         add[kind](number, value, 0)
     return builder.EndObject()
-
-
-def _vector(builder: Any, item_bytes: int, values: Sequence[Any], prepend: Callable[[Any], None]) -> int:
-    builder.StartVector(item_bytes, len(values), item_bytes)
-    for value in reversed(values):
-        prepend(value)
-    return builder.EndVector()

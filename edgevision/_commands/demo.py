@@ -21,10 +21,11 @@ from edgevision_device import (
 
 from .._datasets import NAMED, load_data
 from .._export import ExportOptions, export
+from .._options import TrainingOptions
 from .._pictures import write_pictures
 from .._progress import say
 from .._run import refuse_run
-from .._training import TrainingOptions, train
+from .._training import train
 from .export import print_files
 
 _DATA = "digits"

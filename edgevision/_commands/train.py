@@ -4,83 +4,64 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import fields
 
-from edgevision_device import RESIZE_MODES, UsageError
+from edgevision_device import UsageError
 
-from .._augmentation import Augmentation
+from .._comparison import compare_augmentation
 from .._datasets import NAMED
 from .._networks import NETWORKS
-from .._training import TrainingOptions, train
+from .._run import Run
+from .._training import train
+from ._training_flags import add_training_flags, training_options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    default = TrainingOptions()
-    moved = default.augmentation
     parser.add_argument(
-        "data", metavar="DATA", help=f"{', '.join(NAMED)}, PATH/{{train,val,test}}/<label>/* or PATH/<label>/*"
+        "data",
+        nargs="?",
+        metavar="DATA",
+        help=f"{', '.join(NAMED)}, PATH/{{train,val,test}}/<label>/*, PATH/<label>/*, or a CSV file",
     )
-    parser.add_argument("--model", required=True, metavar="NAME", help=", ".join(NETWORKS))
-    parser.add_argument("--out", required=True, metavar="RUN", help="folder for the trained model")
-    parser.add_argument("--overwrite", action="store_true", help="replace a run in --out")
-    parser.add_argument("--size", metavar="WxH", help="input size, such as 96x96 or 96 (default: the data's, or 96)")
-    parser.add_argument("--resize", default=default.resize, metavar="MODE", help=", ".join(RESIZE_MODES))
-    parser.add_argument("--epochs", type=int, default=default.epochs, metavar="N")
-    parser.add_argument("--batch-size", type=int, default=default.batch_size, metavar="N")
+    parser.add_argument("--model", default=argparse.SUPPRESS, metavar="NAME", help=", ".join(NETWORKS))
+    parser.add_argument("--out", metavar="RUN", help="folder for the trained model")
+    parser.add_argument("--overwrite", action="store_true", help="replace a run in --out, or start it anew")
+    parser.add_argument("--resume", action="store_true", help="go on with a training that was interrupted")
+    parser.add_argument("--config", metavar="FILE", help="TOML file of options; flags win. A run keeps its own")
     parser.add_argument(
-        "--learning-rate", type=float, metavar="RATE", help="at its peak (default: what suits the model)"
+        "--compare-augmentation",
+        action="store_true",
+        help="train once more without augmentation, into RUN-without, and say whether it made a difference",
     )
-    parser.add_argument("--label-smoothing", type=float, default=default.label_smoothing, metavar="SHARE")
-    parser.add_argument("--seed", type=int, default=default.seed, metavar="N")
-    parser.add_argument("--data-dir", metavar="DIR", help="where the files of fashion-mnist lie")
-    parser.add_argument("--weights", metavar="FILE", help="ImageNet weights (default: those of edgevision[pretrained])")
-    parser.add_argument("--strict", action="store_true", help="stop at a picture that cannot be read")
     parser.add_argument("--json", action="store_true", help="print the run as JSON")
-    slim = parser.add_argument_group("the slim model")
-    slim.add_argument("--width", type=float, default=default.width, metavar="FACTOR", help="of channels")
-    slim.add_argument("--depth", type=int, default=default.depth, metavar="N", help="convolutions per stage")
-    slim.add_argument("--dropout", type=float, default=default.dropout, metavar="RATE")
-    augmentation = parser.add_argument_group("augmentation of training pictures (slim model)")
-    augmentation.add_argument("--shift", type=float, default=moved.shift, metavar="SHARE", help="of width and height")
-    augmentation.add_argument("--rotation", type=float, default=moved.rotation_deg, metavar="DEGREES")
-    augmentation.add_argument("--zoom", type=float, default=moved.zoom, metavar="SHARE")
-    augmentation.add_argument(
-        "--flip", action=argparse.BooleanOptionalAction, default=moved.flip, help="left and right"
-    )
+    add_training_flags(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    plain = {field.name for field in fields(TrainingOptions)} & set(vars(args)) - {"size_wh", "augmentation"}
-    options = TrainingOptions(
-        network=args.model,
-        size_wh=parse_size(args.size),
-        augmentation=Augmentation(args.shift, args.rotation, args.zoom, args.flip),
-        **{name: getattr(args, name) for name in plain},
-    )
-    run = train(args.data, args.out, options, overwrite=args.overwrite)
-    if args.json:
-        print((run.folder / "run.json").read_text(encoding="utf-8"), end="")
+    options, data, out = training_options(args)
+    data, out = args.data or data, args.out or out
+    for name, value in (("DATA", data), ("--out", out), ("--model", vars(args).get("model") or args.config)):
+        if value is None:
+            raise UsageError(f"{name} is missing; give it, or a --config FILE that does")
+    assert data is not None
+    assert out is not None
+    if args.compare_augmentation:
+        effect = compare_augmentation(data, out, options, overwrite=args.overwrite, resume=args.resume)
+        print(json.dumps(effect.to_record()) if args.json else "\n".join(effect.lines()))
         return 0
-    record = json.loads((run.folder / "run.json").read_text(encoding="utf-8"))
-    test = "no test pictures" if run.test_accuracy is None else f"test {100 * run.test_accuracy:.2f} %"
-    print(
-        f"{run.folder}: {run.network}, {record['parameters']:,} parameters, {len(run.labels)} labels, "
-        f"{run.size_wh[0]}x{run.size_wh[1]}; top-1 val {100 * run.val_accuracy:.2f} %, {test}"
-    )
+    print_run(train(data, out, options, overwrite=args.overwrite, resume=args.resume), as_json=args.json)
     return 0
 
 
-def parse_size(text: str | None) -> tuple[int, int] | None:
-    """Read `WxH`, or one number for both.
-
-    >>> parse_size("96x64")
-    (96, 64)
-    """
-    if text is None:
-        return None
-    parts = text.lower().split("x")
-    if len(parts) > 2 or not all(part.isdecimal() for part in parts):
-        raise UsageError(
-            f"cannot read the size {text!r}; allowed: WIDTHxHEIGHT in pixels, such as 96x64, or one number"
-        )
-    return int(parts[0]), int(parts[-1])
+def print_run(run: Run, *, as_json: bool = False) -> None:
+    """Print what a training gave."""
+    text = (run.folder / "run.json").read_text(encoding="utf-8")
+    if as_json:
+        print(text, end="")
+        return
+    record = json.loads(text)
+    test = "no test pictures" if run.test_accuracy is None else f"test {100 * run.test_accuracy:.2f} %"
+    print(
+        f"{run.folder}: {run.model}, {record['parameters']:,} parameters, {len(run.labels)} labels, "
+        f"{run.size_wh[0]}x{run.size_wh[1]}; top-1 train {100 * record['train_accuracy']:.2f} %, "
+        f"val {100 * run.val_accuracy:.2f} %, {test}"
+    )

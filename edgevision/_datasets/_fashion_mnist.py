@@ -11,14 +11,21 @@ import urllib.error
 import urllib.request
 import zlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edgevision_device import DamagedFileError, DataError, write_atomically
 
 from .._cache import cache_folder
-from .._pictures import Pictures, Splits, split_stratified
-from ._arrays import pictures_from_grey
+from .._pictures import Splits, split_stratified
+from ._arrays import digest_pixels, pictures_from_array
+from ._shares import split_share
+
+if TYPE_CHECKING:
+    import os
+
+    import numpy.typing as npt
 
 LABELS = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 
@@ -37,12 +44,20 @@ _SEED = 0
 _SIZE = (28, 28)
 
 
-def load(size_wh: tuple[int, int], resize: str, data_dir: str | None) -> Splits:
-    """Load 55,000 / 5,000 / 10,000 pictures; the last part is the data set's own test set."""
+def load(
+    size_wh: tuple[int, int],
+    resize: str,
+    data_dir: str | os.PathLike[str] | None,
+    validation_split: float | None = None,
+) -> Splits:
+    """Load 55,000 / 5,000 / 10,000 pictures; the last part is the data set's own test set.
+
+    With a validation split, val is that share of the first 60,000.
+    """
     folder = _find(data_dir)
     labels = [label.replace("/", " or ") for label in LABELS]
 
-    def pictures(part: str, source: str) -> Pictures:
+    def read(part: str) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
         grey = _read(folder / f"{part}-images-idx3-ubyte.gz", 3)
         targets = _read(folder / f"{part}-labels-idx1-ubyte.gz", 1).astype(np.int64)
         if grey.shape != (len(targets), *_SIZE) or len(np.setdiff1d(targets, range(len(LABELS)))):
@@ -50,14 +65,20 @@ def load(size_wh: tuple[int, int], resize: str, data_dir: str | None) -> Splits:
                 f"the {part} files in {folder} do not belong together: pictures {grey.shape}, labels {targets.shape}; "
                 "fetch them again"
             )
-        return pictures_from_grey(grey, targets, labels, source, size_wh, resize)
+        return grey, targets
 
-    known, test = pictures("train", "fashion-mnist"), pictures("t10k", "fashion-mnist")
-    train, val = split_stratified(known.targets, (1 / 12,), _SEED)
+    grey, targets = read("train")
+    test_grey, test_targets = read("t10k")
+    known = pictures_from_array(grey, targets, labels, "fashion-mnist", size_wh, resize)
+    test = pictures_from_array(test_grey, test_targets, labels, "fashion-mnist", size_wh, resize)
+    if validation_split is None:
+        train, val = split_stratified(targets, (1 / 12,), _SEED)
+    else:
+        train, val = split_share(targets, digest_pixels(grey), validation_split, labels)
     return Splits(known.take(train), known.take(val), test)
 
 
-def _find(data_dir: str | None) -> Path:
+def _find(data_dir: str | os.PathLike[str] | None) -> Path:
     """Look in the folder the user gave, where Debian's package puts it, in the cache; else download."""
     if data_dir is not None:
         missing = [name for name in _FILES if not (Path(data_dir) / name).is_file()]

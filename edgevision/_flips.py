@@ -1,0 +1,185 @@
+"""What two classifiers say of the same pictures, and where they part."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgevision_benchmarks import PairedDifference, compare_paired
+from edgevision_device import FileError, write_atomically
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from ._pictures import Pictures
+
+__all__ = ["Answers", "Comparison", "Flip", "compare_answers"]
+
+_COLUMNS = ("picture", "sha256", "label", "answer", "score")
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What one classifier says of some pictures.
+
+    Attributes:
+        pictures: where each came from.
+        hashes: SHA-256 of each picture's file content, by which it is known at any size.
+        labels: what each shows.
+        answers: the label with the highest score.
+        scores: that score, 0 to 1, float64 `(n,)`.
+    """
+
+    pictures: tuple[str, ...]
+    hashes: tuple[str, ...]
+    labels: tuple[str, ...]
+    answers: tuple[str, ...]
+    scores: npt.NDArray[np.float64]
+
+    @classmethod
+    def of(cls, pictures: Pictures, scores: Iterable[npt.NDArray[Any]]) -> Answers:
+        """Take the best label of each picture's scores, `(labels,)`."""
+        best = [(int(np.argmax(each)), float(np.max(each))) for each in scores]
+        return cls(
+            pictures.names,
+            pictures.hashes,
+            tuple(pictures.labels[target] for target in pictures.targets),
+            tuple(pictures.labels[index] for index, _ in best),
+            np.array([score for _, score in best], np.float64),
+        )
+
+    @property
+    def right(self) -> npt.NDArray[np.bool_]:
+        """Which answers are the label, bool `(n,)`."""
+        return np.array([answer == label for answer, label in zip(self.answers, self.labels, strict=True)], np.bool_)
+
+    def write(self, path: Path) -> None:
+        """Write a CSV file, one picture a line."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(_COLUMNS)
+        writer.writerows(
+            zip(self.pictures, self.hashes, self.labels, self.answers, map(repr, self.scores.tolist()), strict=True)
+        )
+        write_atomically(path, text.getvalue().encode(errors="surrogateescape"))
+
+    @classmethod
+    def read(cls, path: Path) -> Answers:
+        """Read what `write` wrote. Raises FileError if it is no such file."""
+        try:
+            with path.open(newline="", encoding="utf-8", errors="surrogateescape") as stream:
+                header, *rows = csv.reader(stream)
+            if tuple(header) != _COLUMNS:
+                raise ValueError(f"its columns are {', '.join(header)}")
+            pictures, hashes, labels, answers, scores = zip(*rows, strict=True) if rows else [()] * len(_COLUMNS)
+            return cls(pictures, hashes, labels, answers, np.array(scores, np.float64))
+        except (OSError, ValueError, TypeError) as error:
+            raise FileError(f"{path} holds no answers ({error}); delete it to have them made again") from error
+
+
+@dataclass(frozen=True)
+class Flip:
+    """A picture whose label differs between two classifiers.
+
+    Attributes:
+        kind: `lost` (a is right, b is not), `gained` (the other way round) or `neither` (two wrong labels).
+        place_a, place_b: which picture it is of each one's.
+    """
+
+    picture: str
+    sha256: str
+    label: str
+    kind: str
+    answer_a: str
+    score_a: float
+    answer_b: str
+    score_b: float
+    place_a: int
+    place_b: int
+
+    def to_record(self) -> dict[str, Any]:
+        """Return it as JSON types."""
+        return {name: value for name, value in self.__dict__.items() if not name.startswith("place_")}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two classifiers on the pictures that both have seen.
+
+    Attributes:
+        a, b: their names; a is what b is compared with.
+        difference: of their accuracy.
+        flips: worst first: lost ones, the surest mistakes of b before others; then those that neither has right, and
+            then what was gained.
+    """
+
+    a: str
+    b: str
+    difference: PairedDifference
+    flips: tuple[Flip, ...]
+
+    def count(self, kind: str) -> int:
+        """Return how many flips are of this kind."""
+        return sum(flip.kind == kind for flip in self.flips)
+
+    def describe(self) -> str:
+        """Return one line with the verdict."""
+        return f"{self.b} against {self.a}: {self.difference.describe()}"
+
+    def to_record(self) -> dict[str, Any]:
+        """Return it as JSON types."""
+        return {
+            "against": self.a,
+            **self.difference.to_record(),
+            "lost": self.count("lost"),
+            "gained": self.count("gained"),
+            "flips": [flip.to_record() for flip in self.flips],
+        }
+
+
+def compare_answers(name_a: str, a: Answers, name_b: str, b: Answers) -> Comparison:
+    """Compare two classifiers on the pictures that both have answered, whatever the order and size of these.
+
+    A picture is known by its content and its label. Where several are equal, the first is paired with the first.
+    """
+    known: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
+    for place, key in enumerate(zip(a.hashes, a.labels, strict=True)):
+        known[key].append(place)
+    pairs: list[tuple[int, int]] = []
+    for place, key in enumerate(zip(b.hashes, b.labels, strict=True)):
+        if known[key]:
+            pairs.append((known[key].pop(0), place))
+    places_a, places_b = np.array(pairs, np.int64).reshape(-1, 2).T
+    difference = compare_paired(a.right[places_a], b.right[places_b])
+    flips = [_flip(a, b, *pair) for pair in pairs if a.answers[pair[0]] != b.answers[pair[1]]]
+    return Comparison(name_a, name_b, difference, tuple(sorted(flips, key=_badness)))
+
+
+def _flip(a: Answers, b: Answers, place_a: int, place_b: int) -> Flip:
+    label, answer_a, answer_b = b.labels[place_b], a.answers[place_a], b.answers[place_b]
+    return Flip(
+        picture=b.pictures[place_b],
+        sha256=b.hashes[place_b],
+        label=label,
+        kind="lost" if answer_a == label else "gained" if answer_b == label else "neither",
+        answer_a=answer_a,
+        score_a=float(a.scores[place_a]),
+        answer_b=answer_b,
+        score_b=float(b.scores[place_b]),
+        place_a=place_a,
+        place_b=place_b,
+    )
+
+
+def _badness(flip: Flip) -> tuple[int, float]:
+    order = ("lost", "neither", "gained").index(flip.kind)
+    # Of what was gained, the surest old mistakes first.
+    return order, -(flip.score_a if flip.kind == "gained" else flip.score_b)

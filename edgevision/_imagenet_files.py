@@ -1,0 +1,163 @@
+"""Pretrained networks as the files that a device would run, made only to be asked."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from edgevision_converters import RECIPES, Calibration, SourceModel, export_model, plan_files
+from edgevision_device import DataOrigin, EdgevisionError, UsageError, hash_pictures, quiet_native, require_known
+
+from ._arithmetic import layer_costs, total_costs
+from ._networks import NETWORKS, PRETRAINED, RANDOM, imagenet_labels
+from ._photos import CALIBRATION_PHOTOS, photo_crops
+from ._progress import say
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Generator, Mapping
+
+    import numpy as np
+    import numpy.typing as npt
+
+__all__ = ["RESIZE", "NetworkFile", "NetworkFiles"]
+
+#: How pictures reach the size of a pretrained network, as `edgevision export` says it in its files.
+RESIZE = "crop"
+#: Crops of photographs on which int8 finds its ranges, as many as `edgevision export` takes.
+_CALIBRATION = 100
+
+
+@dataclass(frozen=True)
+class NetworkFile:
+    """A pretrained network in a file.
+
+    Attributes:
+        model: its name.
+        random: whether it was left as it was initialized, so that what it says of a picture means nothing.
+        path: of the file.
+        size_wh: what it takes.
+        size_bytes: of the file.
+        parameters, macs: of the Keras model; multiply-accumulates per picture.
+    """
+
+    model: str
+    random: bool
+    path: Path
+    size_wh: tuple[int, int]
+    size_bytes: int
+    parameters: int
+    macs: int
+
+    @property
+    def title(self) -> str:
+        """Its name, with what must not be overlooked."""
+        return f"{self.model} (random weights)" if self.random else self.model
+
+
+@dataclass(frozen=True)
+class NetworkFiles:
+    """Which networks, and how they become files. What cannot be is refused before anything slow.
+
+    Attributes:
+        models: names of pretrained networks; `("all",)` for every one.
+        weights: file by network, or `random`; of the others those that are published.
+        recipe: of the `.tflite` files.
+        out: folder for the files; None makes them in a temporary one.
+        threads: for the runtime; default: see `Classifier`.
+        overwrite: replace files that exist.
+
+    Raises:
+        UsageError: an unknown network or recipe, or a file that exists.
+        FileError, MissingPackageError: weights that are not there.
+    """
+
+    models: tuple[str, ...]
+    weights: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    recipe: str = "float32"
+    out: str | os.PathLike[str] | None = None
+    threads: int | None = None
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        names = PRETRAINED if tuple(self.models) == ("all",) else tuple(dict.fromkeys(self.models))
+        object.__setattr__(self, "models", names)
+        if not names:
+            raise UsageError(f"no network to ask; name one or more of {', '.join(PRETRAINED)}, or all")
+        for name in names:
+            if name in NETWORKS and name not in PRETRAINED:
+                raise UsageError(f"{name} has no ImageNet weights; those that do: {', '.join(PRETRAINED)}")
+            require_known("pretrained network", name, PRETRAINED)
+        for name in self.weights:
+            require_known("network in --weights", name, names)
+        require_known("recipe", self.recipe, RECIPES["tflite"])
+        if self.threads is not None and not 1 <= self.threads <= 256:
+            raise UsageError(f"threads must lie between 1 and 256, got {self.threads}")
+        if self.out is not None:
+            for name in names:
+                plan_files(name, self.out, ["tflite"], [self.recipe], overwrite=self.overwrite)
+
+    def check_weights(self) -> None:
+        """Raise FileError or MissingPackageError, naming the network and its flag, if weights are not there."""
+        for name in self.models:
+            try:
+                NETWORKS[name].check_weights(self.weights.get(name), top=True)
+            except EdgevisionError as error:
+                raise type(error)(f"{name}: {error} (here that is --weights {name}=FILE)") from error
+
+    @property
+    def sizes_wh(self) -> dict[str, tuple[int, int]]:
+        """Input width and height by network."""
+        return {name: size_wh for name in self.models if (size_wh := NETWORKS[name].size_wh) is not None}
+
+    @contextlib.contextmanager
+    def made(self, sample: Callable[[tuple[int, int]], npt.NDArray[np.uint8]]) -> Generator[list[NetworkFile]]:
+        """Yield the files, in order; those in a temporary folder are gone after the block.
+
+        Args:
+            sample: returns pictures of that width and height, uint8 `(n, height, width, 3)`, on which a file is
+                compared with its Keras model.
+
+        Raises:
+            CheckError: a float file disagrees with its Keras model.
+        """
+        say("starting TensorFlow")
+        with quiet_native(keep=lambda line: False):  # the backend greets from C++ when it is first imported
+            import keras
+        with contextlib.ExitStack() as opened:
+            out = Path(opened.enter_context(tempfile.TemporaryDirectory()) if self.out is None else self.out)
+            files: list[NetworkFile] = []
+            for number, (name, size_wh) in enumerate(self.sizes_wh.items(), 1):
+                say(f"{number}/{len(self.models)} {name}: making its file")
+                files.append(self._make(name, out, sample(size_wh)))
+                keras.utils.clear_session()  # a network of 500 MB need not stay while the next is made
+            yield files
+
+    def _make(self, name: str, out: Path, verification: npt.NDArray[np.uint8]) -> NetworkFile:
+        calibration = _calibration(self.sizes_wh[name]) if self.recipe == "int8" else None
+        weights = self.weights.get(name)
+        model = NETWORKS[name].classifier(weights)
+        parameters, macs = total_costs(layer_costs(model))
+        source = SourceModel.of(model, imagenet_labels(), name=name, resize=RESIZE)
+        (file,) = export_model(
+            source,
+            out,
+            verification=verification,
+            calibration=calibration,
+            formats=["tflite"],
+            recipes=[self.recipe],
+            overwrite=self.overwrite,
+        )
+        size_wh = source.metadata.size_wh
+        return NetworkFile(name, weights == RANDOM, file.path, size_wh, file.size_bytes, parameters, macs)
+
+
+def _calibration(size_wh: tuple[int, int]) -> Calibration:
+    crops = photo_crops(CALIBRATION_PHOTOS, _CALIBRATION, size_wh, 0)
+    digests = [("", hashlib.sha256(crop).hexdigest()) for crop in crops]
+    return Calibration(crops, DataOrigin("photos inside scikit-image", hash_pictures(digests), len(crops)))

@@ -1,0 +1,95 @@
+"""What the tensors of a .tflite file are called, whatever the network's layers are called."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgevision_converters import SourceModel
+from edgevision_converters._tflite import convert_tflite
+from edgevision_converters._tflite_flatbuffer import builtin_code, unpack
+
+if TYPE_CHECKING:
+    import keras
+
+
+def described(model: keras.Model) -> list[str]:
+    """Convert to float32 and write each operator as `OPERATOR inputs -> outputs`."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    generator = np.random.default_rng(0)
+    # Constants that are equal, as fresh biases are, would become one.
+    model.set_weights([generator.uniform(0.1, 1, weights.shape) for weights in model.get_weights()])
+    parsed = unpack(convert_tflite(SourceModel.of(model, ("a", "b"), name="names"), "float32", None))
+    graph = parsed.subgraphs[0]
+    codes = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
+
+    def names(indices: Any) -> str:
+        return " ".join(graph.tensors[index].name.decode() for index in indices if index >= 0)
+
+    return [
+        f"{codes[builtin_code(parsed, operator)]} {names(operator.inputs)} -> {names(operator.outputs)}"
+        for operator in graph.operators
+    ]
+
+
+def test_layers_called_like_operators_and_like_each_other() -> None:
+    import keras
+    from keras import layers
+
+    keras.utils.clear_session()  # so that layers without a name are called `conv2d` and `add`
+    inputs = x = keras.Input((6, 8, 3))
+    x = layers.Rescaling(1 / 128, -127 / 128, name="normalization")(x)
+    for name in ("conv_1", "conv", "conv_1_1"):
+        x = layers.Conv2D(4, 3, padding="same", name=name)(x)
+        x = layers.BatchNormalization()(x)
+        x = layers.ReLU()(x)
+    for _ in range(2):
+        shortcut = x
+        x = layers.DepthwiseConv2D(3, padding="same")(x)
+        x = layers.Add()([shortcut, x])
+    x = layers.Flatten(name="pixels")(x)
+    x = layers.Dense(2, activation="softmax", name="output")(x)
+    assert described(keras.Model(inputs, x)) == [
+        "CAST pixels -> pixels/cast",
+        "MUL pixels/cast normalization/mul/constant -> normalization/mul",
+        "ADD normalization/mul normalization/constant -> normalization",
+        "CONV_2D normalization conv_1/weights conv_1/bias -> conv_1",
+        "CONV_2D conv_1 conv/weights conv/bias -> conv",
+        "CONV_2D conv conv_1_1/weights conv_1_1/bias -> conv_1_1",
+        "DEPTHWISE_CONV_2D conv_1_1 depthwise_conv2d/weights depthwise_conv2d/bias -> depthwise_conv2d",
+        "ADD conv_1_1 depthwise_conv2d -> add",
+        "DEPTHWISE_CONV_2D add depthwise_conv2d_1/weights depthwise_conv2d_1/bias -> depthwise_conv2d_1",
+        "ADD add depthwise_conv2d_1 -> add_1",
+        "RESHAPE add_1 pixels/reshape/shape -> pixels/reshape",  # `pixels` is the input
+        "FULLY_CONNECTED pixels/reshape output/weights output/bias -> output",
+        "SOFTMAX output -> scores",
+    ]
+
+
+def test_nested_models_shared_layers_and_layers_of_two_operators() -> None:
+    import keras
+    from keras import layers
+
+    inner = keras.Sequential(
+        [
+            keras.Input((6, 8, 3)),
+            layers.SeparableConv2D(4, 3, 2, activation="relu", name="separable"),
+            layers.GlobalAveragePooling2D(name="mean"),
+        ]
+    )
+    twice = layers.Dense(4, activation="relu", name="twice")
+    outer = keras.Sequential([keras.Input((6, 8, 3)), layers.Rescaling(1 / 255, name="rescaling"), inner])
+    scores = layers.Dense(2, activation="softmax", name="scores")(twice(twice(outer.outputs[0])))
+    assert described(keras.Model(outer.inputs[0], scores)) == [
+        "CAST pixels -> pixels/cast",
+        "DEPTHWISE_CONV_2D pixels/cast separable/depthwise_conv_2d/weights separable/depthwise_conv_2d/bias"
+        " -> separable/depthwise_conv_2d",
+        "CONV_2D separable/depthwise_conv_2d separable/weights separable/bias -> separable",
+        "MEAN separable mean/axes -> mean",
+        "FULLY_CONNECTED mean twice/weights twice/bias -> twice/fully_connected",
+        "FULLY_CONNECTED twice/fully_connected twice/weights twice/bias -> twice",
+        "FULLY_CONNECTED twice scores/weights scores/bias -> scores/fully_connected",
+        "SOFTMAX scores/fully_connected -> scores",
+    ]

@@ -1,0 +1,153 @@
+"""A training that is killed goes on to the same result; one that is told to stop stops."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgevision import Run, TrainingOptions, read_run, train
+from edgevision._augmentation import Augmentation
+from edgevision._checkpoint import Checkpoint, PhaseState
+from edgevision_device import UsageError
+
+Paint = Callable[..., Path]
+
+#: Dropout, augmentation, moments of the optimizer and the schedule: all of it must survive.
+OPTIONS = TrainingOptions("stride-dropout", (24, 18), epochs=5, batch_size=4, filters=4, units=8, seed=5)
+
+
+def weights_of(run: Run) -> list[np.ndarray]:
+    import keras
+
+    return keras.models.load_model(run.model_path, compile=False).get_weights()
+
+
+def history(run: Run) -> list[dict[str, str]]:
+    return list(csv.DictReader((run.folder / "history.csv").read_text().splitlines()))
+
+
+def assert_same(run: Run, other: Run) -> None:
+    assert all(np.array_equal(one, two) for one, two in zip(weights_of(run), weights_of(other), strict=True))
+    assert (run.folder / "history.csv").read_text() == (other.folder / "history.csv").read_text()
+
+
+@pytest.fixture(scope="module")
+def data(paint: Paint, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return paint(tmp_path_factory.mktemp("data") / "colors", {"red": 20, "green": 20, "blue": 20})
+
+
+def start(data: Path, out: Path, *flags: str) -> subprocess.Popen[str]:
+    line = ["train", str(data), "--model", OPTIONS.model, "--size", "24x18", "--epochs", "5", "--batch-size", "4"]
+    line += ["--filters", "4", "--units", "8", "--seed", "5", "--out", str(out), *flags]
+    return subprocess.Popen([sys.executable, "-m", "edgevision", *line], stderr=subprocess.PIPE, text=True)
+
+
+def test_a_killed_training_goes_on_to_the_same_result(data: Path, tmp_path: Path) -> None:
+    whole = train(data, tmp_path / "whole", OPTIONS)
+
+    out = tmp_path / "killed"
+    process = start(data, out)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "epoch 2/5" in line:
+            break
+    os.kill(process.pid, signal.SIGKILL)
+    process.stderr.close()
+    process.wait()
+    assert not out.exists()
+    assert (tmp_path / "killed.unfinished" / "train.npz").is_file()
+
+    with pytest.raises(UsageError, match=r"killed\.unfinished; --resume goes on with it, --overwrite starts anew"):
+        train(data, out, OPTIONS)
+    with pytest.raises(UsageError, match="was started with epochs = 5, now it is 6; give what was given then"):
+        train(data, out, replace(OPTIONS, epochs=6), resume=True)
+    assert_same(train(data, out, OPTIONS, resume=True), whole)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["killed", "whole"]
+
+
+def test_ctrl_c_keeps_the_epochs_that_are_done(data: Path, tmp_path: Path) -> None:
+    process = start(data, tmp_path / "run")
+    assert process.stderr is not None
+    told = ""
+    for line in process.stderr:
+        told += line
+        if "epoch 1/5" in line:
+            process.send_signal(signal.SIGINT)
+    process.stderr.close()
+    assert process.wait(timeout=60) == 130
+    assert "the same command with --resume goes on" in told
+    assert (tmp_path / "run.unfinished" / "train.npz").is_file()
+    train(data, tmp_path / "run", OPTIONS, overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_the_second_part_of_a_transfer_goes_on(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_cache: Path
+) -> None:
+    options = TrainingOptions(
+        "efficientnet-lite0",
+        (32, 32),
+        epochs=3,
+        batch_size=8,
+        weights="random",
+        augmentation=Augmentation(flip=True),
+        unfreeze_from="block15_expand_conv",
+        fine_tune_epochs=2,
+    )
+    whole = train(data, tmp_path / "whole", options)
+    assert [row["phase"] for row in history(whole)] == ["head"] * 3 + ["fine-tune"] * 2
+
+    save = Checkpoint.save
+
+    def stop(self: Checkpoint, phase: str, model: Any, state: PhaseState) -> None:
+        save(self, phase, model, state)
+        if (phase, state.epochs) == ("fine-tune", 1):
+            raise KeyboardInterrupt
+
+    out = tmp_path / "stopped"
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoint, "save", stop)
+        with pytest.raises(KeyboardInterrupt):
+            train(data, out, options)
+    assert_same(train(data, out, options, resume=True), whole)
+
+
+def test_there_must_be_something_to_go_on_with(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"there is no interrupted training in .*run\.unfinished; leave out --resume"):
+        train(data, tmp_path / "run", OPTIONS, resume=True)
+    foreign = tmp_path / "run.unfinished"
+    foreign.mkdir()
+    (foreign / "only copy.txt").write_text("...")
+    with pytest.raises(Exception, match="is no interrupted training; choose another --out"):
+        train(data, tmp_path / "run", OPTIONS, overwrite=True)
+    assert (foreign / "only copy.txt").is_file()
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ({"stop_at_accuracy": 0.5}, r"training accuracy 0\.\d+ passed 0\.5"),
+        ({"stop_at_loss": 1.0}, r"training loss 0\.\d+ fell under 1\.0"),
+        ({"patience": 2, "learning_rate": 10.0}, r"the val loss has not fallen for 2 epochs"),
+    ],
+    ids=["accuracy", "loss", "patience"],
+)
+def test_training_ends_when_it_was_told_to(
+    data: Path, tmp_path: Path, more: dict[str, Any], reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = TrainingOptions("dense", (8, 8), epochs=40, batch_size=8, units=8, schedule="constant", **more)
+    run = train(data, tmp_path / "run", options)
+    assert re.search(f"stopping after epoch \\d+: {reason}", capsys.readouterr().err)
+    assert len(history(run)) < 40
+    assert read_run(run.folder) == run
