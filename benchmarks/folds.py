@@ -9,6 +9,7 @@ other. Both ways see the same folds, so the difference is paired; its interval a
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import numpy as np
 
 from edgevision import Augmentation, Splits, TrainingOptions, load_data, split_folds, train
 from edgevision_benchmarks import compare_paired, wilson_interval
+from edgevision_device import find_parts
 
 
 def link_fold(splits: Splits, data: Path, folder: Path) -> None:
@@ -53,12 +55,15 @@ def main() -> None:
     parser.add_argument("--fine-tune-learning-rate", type=float, default=1e-4)
     parser.add_argument("--copies", type=int, default=4, help="for fine-tuning: so many flipped and moved copies")
     args = parser.parse_args()
+    if find_parts(args.data):
+        sys.exit(f"{args.data} has parts of its own; give a folder {args.data}/<label>/*")
+    copies = args.copies if args.copies > 1 else 0
     features = TrainingOptions(args.model, resize=args.resize, epochs=args.epochs)
-    moved = Augmentation(flip=True, shift=0.05, rotation_deg=8, zoom=0.1) if args.copies > 1 else Augmentation()
+    moved = Augmentation(flip=True, shift=0.05, rotation_deg=8, zoom=0.1) if copies else Augmentation()
     ways = {
         "features": features,
         "features of copies": TrainingOptions(
-            args.model, resize=args.resize, epochs=args.epochs, augmentation=moved, copies=args.copies
+            args.model, resize=args.resize, epochs=args.epochs, augmentation=moved, copies=copies
         ),
         "fine-tuning": TrainingOptions(
             args.model,
@@ -68,9 +73,11 @@ def main() -> None:
             fine_tune_epochs=args.fine_tune_epochs,
             fine_tune_learning_rate=args.fine_tune_learning_rate,
             augmentation=moved,
-            copies=args.copies,
+            copies=copies,
         ),
     }
+    if not copies:
+        del ways["features of copies"]
     right: dict[str, dict[str, bool]] = {way: {} for way in ways}
     with tempfile.TemporaryDirectory() as scratch:
         whole = load_data(args.data, (224, 224), args.resize)

@@ -15,6 +15,7 @@ from ._comparison import AugmentationEffect, compare_augmentation
 from ._datasets import load_data, split_folds
 from ._evaluation import benchmark, pictures_folder
 from ._export import ExportOptions, export
+from ._imagenet import imagenet_compare, imagenet_top
 from ._options import TrainingOptions
 from ._pictures import Pictures, Splits
 from ._run import Run, read_run
@@ -37,6 +38,8 @@ __all__ = [
     "benchmark",
     "compare_augmentation",
     "export",
+    "imagenet_compare",
+    "imagenet_top",
     "load_data",
     "main",
     "open_source",

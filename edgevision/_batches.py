@@ -141,7 +141,9 @@ def make_batches(
             if soft is not None:
                 targets = np.concatenate([targets, soft(copy, places)], axis=1)
             sample = np.ones(len(places), np.float32) if weights is None else weights[labels]
-            sample = np.where(np.arange(len(places)) < len(places) - padding, sample, np.float32(0))
+            # Keras divides by the length of the batch, whatever its weights sum to.
+            share = np.float32(len(places) / (len(places) - padding))
+            sample = np.where(np.arange(len(places)) < len(places) - padding, share * sample, np.float32(0))
             inputs = changes.pixels(copy, places) if rows is None else rows(copy, places)
             return inputs.astype(np.float32), targets, sample
 

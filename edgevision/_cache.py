@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-__all__ = ["Decoded", "cache_folder", "decode_all", "keep_pixels", "keep_record", "map_pixels", "resize_all"]
+__all__ = ["VERSION", "Decoded", "cache_folder", "decode_all", "keep_pixels", "keep_record", "map_pixels", "resize_all"]
 
 #: Raised when decoding or preprocessing changes, so that old caches are not used.
-_VERSION = 2
+VERSION = 2
 
 
 def cache_folder() -> Path:
@@ -90,7 +90,7 @@ def map_pixels(pixels_file: Path, shape: Sequence[int]) -> npt.NDArray[np.uint8]
 
 
 def _file(key: Sequence[object], suffix: str) -> Path:
-    name = hashlib.sha256(json.dumps([_VERSION, *key]).encode()).hexdigest()[:32]
+    name = hashlib.sha256(json.dumps([VERSION, *key]).encode()).hexdigest()[:32]
     return cache_folder() / "pictures" / f"{name}{suffix}"
 
 

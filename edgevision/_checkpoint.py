@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 __all__ = ["Checkpoint", "PhaseState"]
 
 
+_OPTIONS = "options.json"
+
+
 @dataclass
 class PhaseState:
     """How far one phase of a training has come.
@@ -28,6 +31,7 @@ class PhaseState:
         best: the weights of the best epoch so far.
         best_loss: its val loss.
         waited: epochs since then.
+        seconds: that its epochs took.
         done: the phase has ended.
     """
 
@@ -35,6 +39,7 @@ class PhaseState:
     best: list[npt.NDArray[Any]] = field(default_factory=list["npt.NDArray[Any]"])
     best_loss: float = float("inf")
     waited: int = 0
+    seconds: float = 0.0
     done: bool = False
 
     @property
@@ -58,6 +63,18 @@ class Checkpoint:
         """Return the checkpoint that belongs to a run folder."""
         return cls(out.with_name(f"{out.name}.unfinished"))
 
+    def refuse(self, *, resume: bool, overwrite: bool) -> None:
+        """Raise where `begin` would, as far as that can be known before the pictures are."""
+        if resume and not (self.folder / _OPTIONS).is_file():
+            raise UsageError(f"there is no interrupted training in {self.folder}; leave out --resume")
+        if self.folder.exists() and not resume:
+            if not overwrite:
+                raise UsageError(
+                    f"an interrupted training lies in {self.folder}; --resume goes on with it, --overwrite starts anew"
+                )
+            if not (self.folder / _OPTIONS).is_file() and any(self.folder.iterdir()):
+                raise FileError(f"{self.folder} exists and is no interrupted training; choose another --out")
+
     def begin(self, options: dict[str, Any], *, resume: bool, overwrite: bool) -> None:
         """Make room for a training with these options, or find the one that is to go on.
 
@@ -66,25 +83,18 @@ class Checkpoint:
                 with other options, and `resume`.
         """
         told = json.loads(json.dumps(options))
-        file = self.folder / "options.json"
+        self.refuse(resume=resume, overwrite=overwrite)
+        file = self.folder / _OPTIONS
         if resume:
-            if not file.is_file():
-                raise UsageError(f"there is no interrupted training in {self.folder}; leave out --resume")
             started = json.loads(file.read_text(encoding="utf-8"))
-            other = [name for name in told if started.get(name) != told[name]]
+            other = sorted(name for name in {*told, *started} if started.get(name) != told.get(name))
             if other:
                 raise UsageError(
                     f"the training in {self.folder} was started with {other[0]} = {started.get(other[0])!r}, now it is "
-                    f"{told[other[0]]!r}; give what was given then"
+                    f"{told.get(other[0])!r}; give what was given then, or start anew with --overwrite"
                 )
             return
         if self.folder.exists():
-            if not overwrite:
-                raise UsageError(
-                    f"an interrupted training lies in {self.folder}; --resume goes on with it, --overwrite starts anew"
-                )
-            if not file.is_file() and any(self.folder.iterdir()):
-                raise FileError(f"{self.folder} exists and is no interrupted training; choose another --out")
             shutil.rmtree(self.folder)
         write_atomically(file, json.dumps(told))
 
@@ -93,6 +103,7 @@ class Checkpoint:
         arrays = {f"now{place}": np.asarray(each) for place, each in enumerate(_variables(model))}
         arrays |= {f"best{place}": each for place, each in enumerate(state.best)}
         told = {"history": state.history, "loss": state.best_loss, "waited": state.waited, "done": state.done}
+        told["seconds"] = state.seconds
         with writing(self.folder / f"{phase}.npz") as temporary, temporary.open("wb") as stream:
             np.savez(stream, state=np.array(json.dumps(told)), **arrays)  # pyright: ignore[reportArgumentType]
 
@@ -101,12 +112,15 @@ class Checkpoint:
         path = self.folder / f"{phase}.npz"
         if not path.is_file():
             return PhaseState()
-        with np.load(path) as stored:
-            told = json.loads(str(stored["state"]))
-            for place, variable in enumerate(_variables(model)):
-                variable.assign(stored[f"now{place}"])
-            best = [stored[f"best{place}"] for place in range(len(model.weights))]
-        return PhaseState(told["history"], best, told["loss"], told["waited"], told["done"])
+        try:
+            with np.load(path) as stored:
+                told = json.loads(str(stored["state"]))
+                for place, variable in enumerate(_variables(model)):
+                    variable.assign(stored[f"now{place}"])
+                best = [stored[f"best{place}"] for place in range(len(model.weights))]
+        except (KeyError, ValueError) as error:
+            raise FileError(f"{path} does not fit the model ({error}); start anew with --overwrite") from error
+        return PhaseState(told["history"], best, told["loss"], told["waited"], told["seconds"], told["done"])
 
     def has_state(self) -> bool:
         """Say whether there is anything to go on with."""

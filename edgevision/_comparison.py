@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from ._progress import say
 from ._run import is_run, read_run, refuse_run
 from ._sweep_axes import without_augmentation
 from ._sweep_record import Accuracy
-from ._training import train
+from ._training import absolute, absolute_paths, train
 
 if TYPE_CHECKING:
     import os
@@ -88,10 +88,14 @@ def compare_augmentation(
         raise UsageError("there is no augmentation to compare with none; give --augment on, or --shift 0.1")
     target = Path(out)
     runs = [(target, options), (target.with_name(f"{target.name}-without"), without_augmentation(options))]
+    if options.tensorboard is not None:
+        runs = [
+            (folder, replace(each, tensorboard=str(Path(options.tensorboard) / folder.name))) for folder, each in runs
+        ]
     kept = [resume and is_run(folder) for folder, _ in runs]
     for (folder, each), done in zip(runs, kept, strict=True):
         if done:
-            _require_same(folder, each)
+            _require_same(folder, absolute(data), each)
         else:
             refuse_run(folder, overwrite=overwrite)
     trained: list[Run] = []
@@ -101,18 +105,24 @@ def compare_augmentation(
         )
         run = read_run(folder) if done else train_or_go_on(str(data), folder, each, go_on=resume, overwrite=overwrite)
         trained.append(run)
+    if trained[0].trained_on != trained[1].trained_on:
+        raise UsageError(
+            f"{trained[0].folder} and {trained[1].folder} were trained on different pictures; the data has changed "
+            "between them, so train both anew with --overwrite"
+        )
     pictures = HeldOut(options.strict)
-    part, seen = pictures.of(trained[0], options.validation_split)
+    part, seen = pictures.of(trained[0])
     answers = [answers_of_model(load_keras_model(run.model_path), seen) for run in trained]
     accuracies = [Accuracy(int(each.right.sum()), len(seen)) for each in answers]
     comparison = compare_answers("without augmentation", answers[1], "with augmentation", answers[0])
     return AugmentationEffect(trained[0], trained[1], part, accuracies[0], accuracies[1], comparison)
 
 
-def _require_same(folder: Path, options: TrainingOptions) -> None:
-    """Raise UsageError if the run was trained with other options; what is not given now was chosen then."""
-    then: dict[str, Any] = json.loads((folder / "run.json").read_text(encoding="utf-8"))["options"]
-    now: dict[str, Any] = json.loads(json.dumps(asdict(options)))
+def _require_same(folder: Path, data: str, options: TrainingOptions) -> None:
+    """Raise UsageError if the run was trained otherwise; what is not given now was chosen then."""
+    record: dict[str, Any] = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    then = {"data": record["data"], **record["options"]}
+    now: dict[str, Any] = json.loads(json.dumps({"data": data, **asdict(absolute_paths(options))}))
     for name, value in now.items():
         if value is not None and then.get(name) != value:
             raise UsageError(

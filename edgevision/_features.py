@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import uuid
 from dataclasses import dataclass
@@ -11,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgevision_device import FileError, writing
+from edgevision_device import FileError, load_opencv, writing
 
-from ._cache import cache_folder
-from ._hardware import jit_compile
+from ._cache import VERSION, cache_folder
+from ._hardware import jit_compile, keras_backend
 from ._progress import decoding_bar
 
 if TYPE_CHECKING:
@@ -29,22 +30,25 @@ if TYPE_CHECKING:
 __all__ = ["Features", "compute", "fingerprint", "run_frozen"]
 
 _BATCH = 32
+#: Raised when augmentation changes what it does, so that features of old copies are not used.
+_FEATURES_VERSION = 1
 
 
 def fingerprint(model: keras.Model) -> str:
     """Return a SHA-256 of a model's layers and weights, the same in every process."""
-    digest = hashlib.sha256(json.dumps(_architecture(model), sort_keys=True).encode())
+    digest = hashlib.sha256(_architecture(model).encode())
     for weight in model.weights:
         digest.update(np.ascontiguousarray(weight, np.float32).tobytes())
     return digest.hexdigest()
 
 
-def _architecture(model: keras.Model) -> Any:
-    # Not the names: Keras numbers those that nobody chose, by what the process built before.
-    return [
-        [type(layer).__name__, {key: value for key, value in layer.get_config().items() if key != "name"}]
-        for layer in model.layers
-    ]
+def _architecture(model: keras.Model) -> str:
+    """Return layers and connections, without what does not change the answer: names, and whether it can be trained."""
+    text = json.dumps(model.get_config(), sort_keys=True, default=str)
+    text = re.sub(r'"trainable": (true|false)', "", text)
+    # Keras numbers the names that nobody chose by what the process built before.
+    places = {layer.name: place for place, layer in enumerate(model.layers)} | {model.name: -1}
+    return re.sub(r'"([^"]*)"', lambda found: f'"#{places[found[1]]}"' if found[1] in places else found[0], text)
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,8 @@ def compute(model: keras.Model, changes: Changes, resize: str, what: str) -> Fea
         FileError: the disk has no room for them.
     """
     size_wh = changes.pictures.store.shape[2], changes.pictures.store.shape[1]
-    key = hashlib.sha256(f"{fingerprint(model)} {size_wh} {resize}".encode()).hexdigest()[:32]
+    where = (keras_backend(), _FEATURES_VERSION, VERSION, load_opencv().__version__)
+    key = hashlib.sha256(f"{fingerprint(model)} {size_wh} {resize} {where}".encode()).hexdigest()[:32]
     folder = cache_folder() / "features" / key
     copies = max(1, changes.copies)
     wanted = [[changes.identifier(copy, place) for place in range(len(changes.pictures))] for copy in range(copies)]

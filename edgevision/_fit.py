@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from ._checkpoint import Checkpoint, PhaseState
     from ._options import TrainingOptions
 
-__all__ = ["Phase", "fit"]
+__all__ = ["Phase", "fit", "prepare"]
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def fit(
                 callbacks=[keeper, bar, *_tensorboard(options, phase), keras.callbacks.TerminateOnNaN()],
                 verbose=0,
             )
-        if not np.isfinite(state.history["loss"]).all():
+        if not np.isfinite(state.history["loss"]).all() or not np.isfinite(state.best_loss):
             checkpoint.remove()
             raise CheckError(f"the loss became NaN in epoch {state.epochs}; try a lower --learning-rate")
         state.done = True
@@ -116,7 +117,8 @@ def prepare(model: Any, options: TrainingOptions, phase: Phase, steps: int) -> N
     model.compile(
         optimizer=optimizer,
         loss=_loss(options, phase),
-        weighted_metrics=[_accuracy(phase)],
+        # Weights of labels are the loss's alone; the others only leave out what fills a batch up.
+        **{"metrics" if options.class_weights != "none" else "weighted_metrics": [_accuracy(phase)]},
         jit_compile=jit_compile(),
     )
 
@@ -174,6 +176,10 @@ def _make_keeper(options: TrainingOptions, phase: Phase, checkpoint: Checkpoint,
         """Keeps the best weights and the history, saves both after each epoch, and ends the phase."""
 
         model: Any
+        _started: float = 0.0
+
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            self._started = time.monotonic()
 
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
             logs = dict(logs or {})
@@ -181,9 +187,11 @@ def _make_keeper(options: TrainingOptions, phase: Phase, checkpoint: Checkpoint,
             for name, value in logs.items():
                 state.history.setdefault(name, []).append(float(value))
             state.waited += 1
+            state.seconds += time.monotonic() - self._started
             if logs["val_loss"] < state.best_loss or not state.best:
-                state.best_loss, state.waited = float(logs["val_loss"]), 0
-                state.best = self.model.get_weights()
+                # A NaN is no loss to beat.
+                state.best_loss = float("inf") if np.isnan(logs["val_loss"]) else float(logs["val_loss"])
+                state.waited, state.best = 0, self.model.get_weights()
             reason = self._reason(logs)
             if reason is not None:
                 say(f"stopping after epoch {epoch + 1}: {reason}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-__all__ = ["Hardware", "jit_compile", "use_hardware"]
+__all__ = ["Hardware", "jit_compile", "keras_backend", "use_hardware"]
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,13 @@ def _devices() -> tuple[str, ...]:
     except (AttributeError, NotImplementedError):  # the PyTorch backend has no such list
         variable: Any = keras.Variable(0.0)
         return (str(getattr(variable.value, "device", "cpu")),)
+
+
+def keras_backend() -> str:
+    """Return the backend and the kind of device, on which the last bits of a result depend."""
+    import keras
+
+    return f"{keras.backend.backend()} {_devices()[0].partition(':')[0]}"
 
 
 def jit_compile() -> bool | str:

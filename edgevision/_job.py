@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from ._fit import Phase, fit, prepare
 from ._hardware import Hardware, jit_compile
 from ._networks import NETWORKS
 from ._progress import decoding_bar
-from ._transfer import as_classifier, make_head, split_before
+from ._transfer import as_classifier, in_float32, make_head, split_before
 
 if TYPE_CHECKING:
     import keras
@@ -38,11 +38,13 @@ class Trained:
         model: pixels 0..255 to softmax scores.
         history: by phase, then by metric: one number per epoch.
         scores: of each part that has pictures, float32 `(n, labels)`.
+        seconds_before: that epochs took in a process that was interrupted.
     """
 
     model: keras.Model
     history: dict[str, dict[str, list[float]]]
     scores: dict[str, npt.NDArray[np.float32]]
+    seconds_before: float
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class Job:
     hardware: Hardware
     checkpoint: Checkpoint
     teacher: keras.Model | None
+    _seconds_before: list[float] = field(default_factory=list[float])
 
     def from_scratch(self, body: keras.Model) -> Trained:
         """Train every layer."""
@@ -134,6 +137,7 @@ class Job:
         steps = -(-len(splits.train) // options.batch_size)
         prepare(model, options, phase, steps)
         state = self.checkpoint.load(name, model)
+        self._seconds_before.append(state.seconds)
         shared: dict[str, Any] = {
             "binary": options.trained_head == "sigmoid",
             "multiple": len(self.hardware.devices),
@@ -185,17 +189,19 @@ class Job:
         """Make the classifier, and let it judge every part; features that are there are not computed again."""
         model = as_classifier(whole, self.options.model)
         scores: dict[str, npt.NDArray[np.float32]] = {}
+        # What is saved computes in float32, so what is told does.
+        back = None if cached is None else in_float32(cached[0])
         for part in PARTS:
             pictures: Pictures = getattr(self.splits, part)
             if not len(pictures):
                 continue
-            if cached is not None:
-                back, rows = cached
+            if cached is not None and back is not None:
+                rows = cached[1]
                 found = _score(back, functools.partial(rows[part], 0), len(pictures))
                 scores[part] = _softmax(found, self.options.trained_head)
             else:
                 scores[part] = _score(model, pictures.pixels, len(pictures))
-        return Trained(model, history, scores)
+        return Trained(model, history, scores, sum(self._seconds_before))
 
 
 def _score(model: keras.Model, inputs: Any, count: int) -> npt.NDArray[np.float32]:

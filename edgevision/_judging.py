@@ -13,6 +13,7 @@ from edgevision_device import Classifier, Percentiles
 from ._datasets import load_data
 from ._flips import Answers
 from ._hardware import jit_compile
+from ._looking import with_labels_of
 from ._progress import decoding_bar
 
 if TYPE_CHECKING:
@@ -49,9 +50,13 @@ class HeldOut:
         default_factory=dict["tuple[object, ...]", "tuple[str, Pictures]"]
     )
 
-    def of(self, run: Run, validation_split: float | None = None) -> tuple[str, Pictures]:
-        """Return a run's `test` part at its size, or `val` where the data has no test part, and which of them it is."""
-        key = (run.data, run.data_dir, run.size_wh, run.resize, validation_split)
+    def of(self, run: Run) -> tuple[str, Pictures]:
+        """Return a run's `test` part at its size, or `val` where the data has no test part, and which of them it is.
+
+        Raises:
+            DataError: the pictures have a label that the run did not learn.
+        """
+        key = (run.data, run.data_dir, run.size_wh, run.resize, run.validation_split)
         if key not in self._loaded:
             with decoding_bar() as on_progress:
                 splits = load_data(
@@ -60,11 +65,12 @@ class HeldOut:
                     run.resize,
                     data_dir=run.data_dir,
                     strict=self.strict,
-                    validation_split=validation_split,
+                    validation_split=run.validation_split,
                     on_progress=on_progress,
                 )
             self._loaded[key] = ("test", splits.test) if len(splits.test) else ("val", splits.val)
-        return self._loaded[key]
+        part, pictures = self._loaded[key]
+        return part, with_labels_of(pictures, run.labels)
 
 
 def answers_of_model(model: keras.Model, pictures: Pictures) -> Answers:

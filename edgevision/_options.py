@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
@@ -51,7 +51,7 @@ class TrainingOptions:
         optimizer: `adamw`, `adam`, `sgd` (momentum 0.9) or `rmsprop`.
         learning_rate: at its peak.
         schedule: `cosine` falls from the peak to zero on half a cosine, `constant` stays.
-        warm_up_epochs: the learning rate rises from a tenth of its peak for this long.
+        warm_up_epochs: with the cosine, the learning rate first rises from a tenth of its peak for this long.
         weight_decay: of AdamW; the others have none.
         label_smoothing: share of each target spread over all labels.
         head: what the last layer is trained as: `softmax`, `logits` (the loss takes them, which is steadier where
@@ -145,8 +145,15 @@ class TrainingOptions:
             for name in _FINE_TUNING:
                 if getattr(self, name) is not None:
                     raise UsageError(f"{_flag(name)} needs --unfreeze-from LAYER")
-        if self.teacher is not None and self.head not in (None, "softmax"):
-            raise UsageError(f"a pupil is trained with a softmax head, got --head {self.head}; leave it out")
+        if self.teacher is not None and self.trained_head != "softmax":
+            raise UsageError(f"a pupil is trained with a softmax head, not {self.trained_head}; give --head softmax")
+        for name, needs, given in (
+            ("teacher_share", "--teacher RUN", self.teacher is not None),
+            ("temperature", "--teacher RUN", self.teacher is not None),
+            ("weight_decay", "--optimizer adamw", self.optimizer == "adamw"),
+        ):
+            if getattr(self, name) != _DEFAULTS[name] and not given:
+                raise UsageError(f"{_flag(name)} needs {needs}")
         if self.copies and self.changes.changes_nothing:
             raise UsageError("copies are of changed pictures, and no augmentation was given; add --flip or --shift 0.1")
         frozen = self.model in PRETRAINED and not (self.copies or self.unfreeze_from)
@@ -174,6 +181,7 @@ class TrainingOptions:
         return self.head or NETWORKS[self.model].head
 
 
+_DEFAULTS = {field.name: field.default for field in fields(TrainingOptions)}
 _LIMITS = (
     ("epochs", 1, 100_000),
     ("batch_size", 1, 65_536),

@@ -126,7 +126,8 @@ def write_run(
         made = Path(scratch) / "made"
         made.mkdir()
         fill(made)
-        text = json.dumps({"format": _FORMAT, **record}, indent=2, ensure_ascii=False)
+        # In ASCII, which file names that are no UTF-8 survive.
+        text = json.dumps({"format": _FORMAT, **record}, indent=2)
         (made / _RECORD).write_text(text + "\n", encoding="utf-8")
         if target.exists():
             shutil.rmtree(old, ignore_errors=True)

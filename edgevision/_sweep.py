@@ -234,7 +234,7 @@ def _judge(plan: _Plan, combination: Combination, run: Run, folder: Path) -> Res
         formats=["tflite"], recipes=[plan.recipe], name=combination.name, strict=combination.options.strict
     )
     (file,) = export(run.folder, folder, options, overwrite=True, on_start=lambda name: None)
-    part, pictures = plan.pictures.of(run, combination.options.validation_split)
+    part, pictures = plan.pictures.of(run)
     classifier = Classifier(file.path, threads=plan.threads)
     answers = answers_of_file(classifier, pictures)
     answers.write(folder / "answers.csv")
@@ -313,7 +313,7 @@ def _write(made: Sweep, pictures: Mapping[str, Pictures]) -> None:
 
 def _judged_by(plan: _Plan, combination: Combination) -> Pictures:
     run = read_run(plan.out / combination.name / "run")
-    return plan.pictures.of(run, combination.options.validation_split)[1]
+    return plan.pictures.of(run)[1]
 
 
 def _result(row: SweepRow) -> Result:

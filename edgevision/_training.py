@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from ._checkpoint import Checkpoint
 from ._datasets import NAMED, load_data, native_size
 from ._hardware import Hardware, use_hardware
 from ._job import PARTS, Job, Trained
-from ._networks import DEFAULT_SIZE_WH, NETWORKS
+from ._networks import DEFAULT_SIZE_WH, NETWORKS, RANDOM
 from ._options import TrainingOptions, format_options
 from ._progress import decoding_bar, say, say_skipped
 from ._run import Run, read_run, refuse_run, write_run
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from ._pictures import Splits
 
-__all__ = ["train"]
+__all__ = ["absolute", "absolute_paths", "train"]
 
 _FINE_TUNE_EPOCHS = 10
 #: Peaks that suit an optimizer: for a network from scratch, for a head on frozen features, for fine-tuning.
@@ -66,11 +67,13 @@ def train(
         CheckError: the loss became NaN.
     """
     options = options or TrainingOptions()
-    data, out = _absolute(data), Path(out)
+    data, out = absolute(data), Path(out)
     refuse_run(out, overwrite=overwrite)
     network = NETWORKS[options.model]
     size_wh = options.size_wh or network.size_wh or native_size(data) or DEFAULT_SIZE_WH
-    options = _resolve(options, size_wh)
+    options = _resolve(absolute_paths(options), size_wh)
+    checkpoint = Checkpoint.of(out)
+    checkpoint.refuse(resume=resume, overwrite=overwrite)
     if network.pretrained:
         network.check_weights(options.weights)
     teacher = None if options.teacher is None else _find_teacher(options.teacher, size_wh, options.resize)
@@ -95,7 +98,6 @@ def train(
     say(f"{counts}; {len(splits.labels)} labels. Starting Keras")
     with quiet_native(keep=lambda line: False):  # the backend greets from C++ when it is first imported
         import keras
-    checkpoint = Checkpoint.of(out)
     keras.utils.set_random_seed(options.seed)
     with use_hardware(options.precision) as hardware:
         body = network.body(size_wh, **options.knobs)
@@ -104,7 +106,8 @@ def train(
         if options.unfreeze_from is not None:
             freeze_before(body, options.unfreeze_from)
         say(hardware.describe())
-        checkpoint.begin({"data": data, **asdict(options)}, resume=resume, overwrite=overwrite)
+        told = {"data": data, **asdict(options), "backend": hardware.backend, **_contents(splits, options, teacher)}
+        checkpoint.begin(told, resume=resume, overwrite=overwrite)
         job = Job(splits, options, hardware, checkpoint, None if teacher is None else _load(teacher))
         started = time.monotonic()
         try:
@@ -115,14 +118,28 @@ def train(
             else:
                 checkpoint.remove()
             raise
-    run = _write(out, trained, splits, options, data, hardware, time.monotonic() - started, overwrite)
+    run = _write(
+        out, trained, splits, options, data, hardware, trained.seconds_before + time.monotonic() - started, overwrite
+    )
     checkpoint.remove()
     return run
 
 
-def _absolute(data: str | os.PathLike[str]) -> str:
+def absolute(data: str | os.PathLike[str]) -> str:
     """Return a data set's name, or a path that means the same elsewhere."""
     return data if isinstance(data, str) and (data in NAMED or not Path(data).exists()) else str(Path(data).resolve())
+
+
+def absolute_paths(options: TrainingOptions) -> TrainingOptions:
+    """Let the options name the same files from everywhere."""
+    return replace(
+        options,
+        **{
+            name: str(Path(value).resolve())
+            for name in ("teacher", "weights", "data_dir", "tensorboard")
+            if (value := getattr(options, name)) not in (None, RANDOM)
+        },
+    )
 
 
 def _resolve(options: TrainingOptions, size_wh: tuple[int, int]) -> TrainingOptions:
@@ -155,6 +172,17 @@ def _find_teacher(folder: str, size_wh: tuple[int, int], resize: str) -> Run:
             f"{size_wh[0]}x{size_wh[1]} ({resize}); both see the same pictures, so train one of them anew"
         )
     return run
+
+
+def _contents(splits: Splits, options: TrainingOptions, teacher: Run | None) -> dict[str, str]:
+    """Return hashes of what the options only name, so that a training does not go on with something else."""
+    files = {"teacher's content": None if teacher is None else teacher.model_path, "weights' content": options.weights}
+    pictures = {f"{part} pictures": getattr(splits, part).origin.sha256 for part in PARTS}
+    return pictures | {
+        name: hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        for name, path in files.items()
+        if path not in (None, RANDOM)
+    }
 
 
 def _load(run: Run) -> keras.Model:
@@ -216,8 +244,9 @@ def _write(
 
     def fill(folder: Path) -> None:
         trained.model.save(folder / "model.keras")
-        (folder / "labels.txt").write_text("\n".join(splits.labels) + "\n", encoding="utf-8")
-        (folder / "config.toml").write_text(format_options(options, data), encoding="utf-8")
+        labels = "\n".join(splits.labels) + "\n"
+        (folder / "labels.txt").write_text(labels, encoding="utf-8", errors="surrogateescape")
+        (folder / "config.toml").write_text(format_options(options, data), encoding="utf-8", errors="surrogateescape")
         _write_history(folder / "history.csv", trained.history, columns)
         for name, content in figures.items():
             (folder / name).write_bytes(content)

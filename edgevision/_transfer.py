@@ -11,7 +11,7 @@ from edgevision_device import UsageError, require_known
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["as_classifier", "freeze_before", "make_head", "split_before"]
+__all__ = ["as_classifier", "freeze_before", "in_float32", "make_head", "split_before"]
 
 
 def make_head(kind: str, classes: int) -> keras.layers.Layer:
@@ -41,9 +41,9 @@ def as_classifier(model: keras.Model, name: str) -> keras.Model:
     """
     import keras
 
-    in_float32 = _in_float32(model)
-    last = in_float32.layers[-1]
-    x = in_float32.outputs[0]
+    made = in_float32(model)
+    last = made.layers[-1]
+    x = made.outputs[0]
     if last.name == "logits":
         x = keras.layers.Softmax(name="scores")(x)
     elif last.output.shape[-1] == 1:
@@ -52,10 +52,10 @@ def as_classifier(model: keras.Model, name: str) -> keras.Model:
         scores = keras.layers.Dense(2, activation="softmax", name="scores")
         x = scores(last.input)
         scores.set_weights([np.concatenate([0 * kernel, kernel], axis=1), np.concatenate([0 * bias, bias])])
-    return keras.Model(in_float32.inputs[0], x, name=name)
+    return keras.Model(made.inputs[0], x, name=name)
 
 
-def _in_float32(model: keras.Model) -> keras.Model:
+def in_float32(model: keras.Model) -> keras.Model:
     """Return a copy whose layers compute in float32, whatever they were trained in."""
     import keras
 

@@ -103,13 +103,14 @@ def training_options(args: argparse.Namespace, **given: Any) -> tuple[TrainingOp
     told = vars(args)
     values: dict[str, Any] = read_options(args.config) if told.get("config") else {}
     data, out = values.pop("data", None), values.pop("out", None)
+    if told.get("config") and not {"model"} & {*values, *told, *given}:
+        raise UsageError(f'{told["config"]} names no model; add a line such as model = "slim", or give --model')
     values |= {field.name: told[field.name] for field in fields(TrainingOptions) if field.name in told}
     if "size" in told:
         values["size_wh"] = parse_size(told["size"])
     if "strides" in told:
         values["strides"] = _parse_strides(told["strides"])
     values |= given
-    before = TrainingOptions(**{name: value for name, value in values.items() if name in ("model", "augmentation")})
     moves = {
         name: told[flag]
         for flag in (*_MOVES, *(field.name for field in fields(Augmentation)))
@@ -119,8 +120,8 @@ def training_options(args: argparse.Namespace, **given: Any) -> tuple[TrainingOp
     if "augment" in told:
         values["augmentation"] = _augment(told["augment"])
     if moves:
-        start = values.get("augmentation")
-        values["augmentation"] = replace(before.changes if start is None else start, **moves)
+        start = values.get("augmentation") or TrainingOptions(values.get("model", _DEFAULT.model)).changes
+        values["augmentation"] = replace(start, **moves)
     return TrainingOptions(**values), data, out
 
 

@@ -6,6 +6,7 @@ import argparse
 import importlib
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -269,6 +270,8 @@ def _report(args: argparse.Namespace) -> int:
     out = run.folder if args.out is None else Path(args.out)
     check_outputs([out / name for name in REPORT_FILES], overwrite=args.overwrite)
     splits = looking.load_splits(run, data_dir=args.data_dir)
+    parts = {part: looking.with_labels_of(getattr(splits, part), run.labels) for part in ("train", "val", "test")}
+    splits = replace(splits, **parts)
     args.model = args.run
     model = _load(args).model
     made = make_run_report(

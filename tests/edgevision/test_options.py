@@ -50,6 +50,16 @@ def test_flags_win_over_the_file(tmp_path: Path) -> None:
     assert (options, data, out) == (replace(FULL, width=2.0, augmentation=moved), "digits", None)
 
 
+def test_a_runs_own_file_repeats_it(tmp_path: Path) -> None:
+    """Also where the augmentation alone would be refused."""
+    options = TrainingOptions("efficientnet-lite0", augmentation=Augmentation(flip=True), copies=4)
+    file = tmp_path / "config.toml"
+    file.write_text(format_options(options, "digits"))
+    assert training_options(parse("--config", str(file)))[0] == options
+    more = training_options(parse("--config", str(file), "--zoom", "0.2"))[0]
+    assert more == replace(options, augmentation=Augmentation(flip=True, zoom=0.2))
+
+
 def test_flags_alone_give_what_the_code_gives() -> None:
     assert training_options(parse("digits", "--model", "slim"))[0] == TrainingOptions()
     flags = "--model slim --size 96x64 --strides 1,2,2 --width 0.5 --convolution full --augment off --flip"
@@ -110,7 +120,12 @@ def test_what_is_no_toml_is_said(tmp_path: Path) -> None:
             {"model": "efficientnet-lite0", "augmentation": Augmentation(flip=True)},
             "add --copies K for those of K changed copies of each picture, or --unfreeze-from LAYER to fine-tune",
         ),
-        ({"teacher": "run", "head": "logits"}, "a pupil is trained with a softmax head, got --head logits"),
+        (
+            {"teacher": "run", "head": "logits"},
+            "a pupil is trained with a softmax head, not logits; give --head softmax",
+        ),
+        ({"temperature": 3.0}, "--temperature needs --teacher RUN"),
+        ({"optimizer": "sgd", "weight_decay": 0.1}, "--weight-decay needs --optimizer adamw"),
         ({"temperature": 0.0}, "temperature must lie between 0.1 and 100, got 0.0"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
