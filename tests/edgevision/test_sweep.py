@@ -525,7 +525,14 @@ def test_a_file_answers_as_it_does_on_a_device(swept: Sweep, photos: Path) -> No
 def test_without_a_test_part_val_pictures_judge(paint: Paint, tmp_path: Path) -> None:
     for part, count in (("train", 6), ("val", 4)):
         paint(tmp_path / "data" / part, {"red": count, "green": count})
-    run: Any = SimpleNamespace(data=str(tmp_path / "data"), data_dir=None, size_wh=(12, 9), resize="stretch")
+    run: Any = SimpleNamespace(
+        data=str(tmp_path / "data"),
+        data_dir=None,
+        validation_split=None,
+        size_wh=(12, 9),
+        resize="stretch",
+        labels=("green", "red"),
+    )
     part, pictures = HeldOut().of(run)
     assert (part, len(pictures)) == ("val", 8)
     assert pictures.pixels(slice(1)).shape == (1, 9, 12, 3)
