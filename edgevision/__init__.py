@@ -21,6 +21,8 @@ from ._pictures import Pictures, Splits
 from ._run import Run, read_run
 from ._sweep import Sweep, sweep
 from ._training import train
+from ._verification import verify, write_verification
+from ._verification_record import Verification
 
 __version__ = "0.1.0"
 
@@ -35,6 +37,7 @@ __all__ = [
     "Splits",
     "Sweep",
     "TrainingOptions",
+    "Verification",
     "benchmark",
     "compare_augmentation",
     "export",
@@ -50,5 +53,7 @@ __all__ = [
     "stream",
     "sweep",
     "train",
+    "verify",
     "write_report",
+    "write_verification",
 ]

@@ -16,7 +16,7 @@ __all__ = ["main"]
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `edgevision`."""
     from . import __version__
-    from ._commands import benchmark, demo, export, imagenet, layers, look, models, sweep, train
+    from ._commands import benchmark, demo, export, imagenet, layers, look, models, sweep, train, verify
 
     # TensorFlow's C++ side announces itself on stderr at import; 3 leaves errors that end the program.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -29,6 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "layers": layers,
         "imagenet": imagenet,
         "export": export,
+        "verify": verify,
         "benchmark": benchmark,
     }
     return run_cli(

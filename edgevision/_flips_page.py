@@ -1,4 +1,4 @@
-"""The pictures whose labels differ between the rows of a sweep, as one HTML file that needs nothing else."""
+"""The pictures whose labels differ between two classifiers, as one HTML file that needs nothing else."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from edgevision_device import load_opencv
 from ._looking._canvas import clean, encode_png, enlarge
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
     import numpy.typing as npt
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from ._pictures import Pictures
     from ._sweep_record import Sweep
 
-__all__ = ["render_flips"]
+__all__ = ["FlipsPage", "render_comparisons", "render_flips"]
 
-#: Pictures on one page, and at least so many per row: what is worst comes first, and sweep.json has them all.
+#: Pictures on one page, and at least so many per comparison: what is worst comes first, and the record has them all.
 _SHOWN, _LEAST = 300, 12
 _SIDE = 128
 #: From this size on a photograph's thumbnail is a JPEG file; the pixels of smaller ones can be told apart.
@@ -31,8 +31,31 @@ _LARGE = 64
 
 
 @dataclass(frozen=True)
+class FlipsPage:
+    """What the page says beside its pictures.
+
+    Attributes:
+        files: what is compared, such as `int8 files`.
+        each: one of these, such as `row`.
+        first, here: a word for what was compared with, and for what was compared.
+        data, part: which pictures.
+        record: name of the file that has all flips.
+        edgevision: the version that made it.
+    """
+
+    files: str
+    each: str
+    first: str
+    here: str
+    data: str
+    part: str
+    record: str
+    edgevision: str
+
+
+@dataclass(frozen=True)
 class _Card:
-    """A flip with its thumbnails: one where both rows saw the same pixels, none where the picture is gone."""
+    """A flip with its thumbnails: one where both saw the same pixels, none where the picture is gone."""
 
     flip: Flip
     thumbnails: list[str]
@@ -40,7 +63,7 @@ class _Card:
 
 @dataclass(frozen=True)
 class _Section:
-    """A row against the first."""
+    """One comparison."""
 
     comparison: Comparison
     verdict: str
@@ -52,15 +75,35 @@ class _Section:
 
 
 def render_flips(sweep: Sweep, pictures: Mapping[str, Pictures]) -> str:
-    """Return the page.
+    """Return the page of a sweep.
 
     Args:
         sweep: with comparisons.
         pictures: by name of row, what judged it, at the size that it takes; a row may be missing.
     """
+    page = FlipsPage(
+        files=f"{sweep.recipe} files",
+        each="row",
+        first="first",
+        here="here",
+        data=sweep.data,
+        part=sweep.part,
+        record="sweep.json",
+        edgevision=sweep.edgevision,
+    )
+    return render_comparisons([row.comparison for row in sweep.rows if row.comparison is not None], pictures, page)
+
+
+def render_comparisons(compared: Sequence[Comparison], pictures: Mapping[str, Pictures], page: FlipsPage) -> str:
+    """Return the page of any comparisons with one and the same classifier.
+
+    Args:
+        compared: in the order of the page.
+        pictures: by name of classifier, what judged it, at the size that it takes; one may be missing.
+        page: its words.
+    """
     from jinja2 import Environment, StrictUndefined
 
-    compared = [row.comparison for row in sweep.rows if row.comparison is not None]
     limit = max(_LEAST, _SHOWN // max(1, len(compared)))
     sections = [
         _Section(each, each.difference.describe(), [_card(each, flip, pictures) for flip in each.flips[:limit]])
@@ -70,7 +113,7 @@ def render_flips(sweep: Sweep, pictures: Mapping[str, Pictures]) -> str:
     environment.filters["percent"] = _percent
     environment.filters["clean"] = clean
     text = resources.files(__package__ or "").joinpath("flips.html.jinja").read_text(encoding="utf-8")
-    return environment.from_string(text).render(sweep=sweep, sections=sections)
+    return environment.from_string(text).render(page=page, sections=sections)
 
 
 def _percent(score: float) -> str:

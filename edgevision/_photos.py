@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from importlib import resources
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-__all__ = ["CALIBRATION_PHOTOS", "VERIFICATION_PHOTOS", "photo_crops"]
+__all__ = ["CALIBRATION_PHOTOS", "VERIFICATION_PHOTOS", "photo_crops", "photo_digests"]
 
 CALIBRATION_PHOTOS = (
     "astronaut.png",
@@ -41,14 +42,7 @@ def photo_crops(names: Sequence[str], count: int, size_wh: tuple[int, int], seed
     Raises:
         MissingPackageError: scikit-image is not installed.
     """
-    try:
-        folder = resources.files("skimage") / "data"
-        photos = [decode_picture((folder / name).read_bytes()) for name in names]
-    except (ModuleNotFoundError, FileNotFoundError) as error:
-        raise MissingPackageError(
-            "without --calibrate DATA, files are calibrated and verified on the photographs inside scikit-image, "
-            "which is not installed; pip install 'edgevision[pretrained]'"
-        ) from error
+    photos = list(map(decode_picture, _read(names)))
     generator = np.random.default_rng(seed)
     crops: list[npt.NDArray[np.uint8]] = []
     for place in range(count):
@@ -60,3 +54,19 @@ def photo_crops(names: Sequence[str], count: int, size_wh: tuple[int, int], seed
             crop = crop[:, ::-1]
         crops.append(preprocess(np.ascontiguousarray(crop), size_wh, "stretch"))
     return np.concatenate(crops)
+
+
+def photo_digests(names: Sequence[str]) -> list[str]:
+    """Return the SHA-256, in hex, of the photographs' files. Raises as `photo_crops`."""
+    return [hashlib.sha256(content).hexdigest() for content in _read(names)]
+
+
+def _read(names: Sequence[str]) -> list[bytes]:
+    try:
+        folder = resources.files("skimage") / "data"
+        return [(folder / name).read_bytes() for name in names]
+    except (ModuleNotFoundError, FileNotFoundError) as error:
+        raise MissingPackageError(
+            "without --calibrate DATA, files are calibrated and verified on the photographs inside scikit-image, "
+            "which is not installed; pip install 'edgevision[pretrained]'"
+        ) from error

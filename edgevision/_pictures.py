@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgevision_device import DataError, DataOrigin, hash_pictures, load_opencv
+from edgevision_device import DataError, DataOrigin, hash_pictures, load_opencv, mark_pictures
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 __all__ = ["Pictures", "Splits", "split_stratified", "write_pictures"]
+
+#: Marks that a file carries of the pictures that trained it: 320 bytes. A benchmark on a tenth of those pictures holds
+#: one of them in all but 0.9 ** 64, 1 in 850, cases.
+_MARKS = 64
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,7 @@ class Pictures:
     def origin(self) -> DataOrigin:
         """What a file says of these pictures."""
         pairs = [(self.labels[target], digest) for target, digest in zip(self.targets, self.hashes, strict=True)]
-        return DataOrigin(self.source, hash_pictures(pairs), len(self))
+        return DataOrigin(self.source, hash_pictures(pairs), len(self), mark_pictures(self.hashes, _MARKS))
 
 
 @dataclass(frozen=True)

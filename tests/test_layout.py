@@ -171,7 +171,7 @@ print(*commands)
     [
         (
             "edgevision",
-            {"demo", "train", "sweep", "look", "models", "layers", "export", "benchmark", "imagenet"}
+            {"demo", "train", "sweep", "look", "models", "layers", "export", "verify", "benchmark", "imagenet"}
             | {"classify", "stream", "check"},
         ),
         ("edgevision_device", {"classify", "stream", "check"}),

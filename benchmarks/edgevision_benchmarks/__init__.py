@@ -40,6 +40,7 @@ from typing import Optional
 from edgevision_device import run_cli
 
 from . import _command as command
+from ._calibration_error import CalibrationError, ScoreBin, calibration_error
 from ._conditions import Conditions, read_conditions
 from ._html import render_html
 from ._measure import OnProgress, benchmark
@@ -58,6 +59,7 @@ from ._table import print_table
 __version__ = "0.1.0"
 
 __all__ = [
+    "CalibrationError",
     "Conditions",
     "FileResult",
     "Measurement",
@@ -66,8 +68,10 @@ __all__ = [
     "Pictures",
     "Recall",
     "Report",
+    "ScoreBin",
     "Settings",
     "benchmark",
+    "calibration_error",
     "command",
     "compare_paired",
     "main",

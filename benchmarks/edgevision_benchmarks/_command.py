@@ -28,7 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_runtime_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print the report as JSON instead of the table")
     parser.add_argument("--overwrite", action="store_true", help="replace a report in --out")
-    parser.add_argument("--whole", action="store_true", help="also measure on pictures that the files were trained on")
+    parser.add_argument(
+        "--whole",
+        action="store_true",
+        help="also measure on pictures that the files have seen: in training or calibration",
+    )
     parser.add_argument("--strict", action="store_true", help="stop at a picture that cannot be decoded")
     add_foreign_arguments(parser)
 

@@ -9,6 +9,7 @@ from typing import Optional
 
 from edgevision_device import (
     DataError,
+    DataOrigin,
     LabelledPicture,
     Metadata,
     PictureError,
@@ -19,7 +20,7 @@ from edgevision_device import (
     split_by_content,
 )
 
-__all__ = ["choose_split", "digest_files", "find_known", "held_out"]
+__all__ = ["choose_split", "digest_files", "find_known", "held_out", "refuse_seen", "seen_pictures"]
 
 
 def choose_split(folder: Path) -> tuple[Path, Optional[str]]:
@@ -42,10 +43,11 @@ def choose_split(folder: Path) -> tuple[Path, Optional[str]]:
 def held_out(
     pictures: Sequence[LabelledPicture], digests: Sequence[Optional[str]], folder: Path, files: Sequence[Metadata]
 ) -> Optional[list[bool]]:
-    """Say which pictures of an unsplit folder no file was trained on; None if no file was trained on this folder.
+    """Say which pictures of an unsplit folder are its test part; None if no file was made from this folder.
 
-    Training splits such a folder by content, and so does this. It is known again by the hash of the training part, or,
-    when pictures have come or gone since, by its name.
+    Training and calibration split such a folder by content, and so does this; a validation split leaves the test part
+    as it is. The folder is known again by the hash of its training part; by the marks of single pictures, of which at
+    least half must be there, whatever the folder is called now; or, of a file without marks, by its name.
     """
     readable = [(picture.label, digest) for picture, digest in zip(pictures, digests) if digest is not None]
     try:
@@ -53,11 +55,54 @@ def held_out(
     except DataError:  # too few pictures to train on
         return None
     train = hash_pictures(pair for pair, part in zip(readable, parts) if part == "train")
-    origins = [each.trained_on for each in files if each.trained_on is not None]
-    if not any(origin.sha256 == train or origin.name == folder.resolve().name for origin in origins):
+
+    def is_from_here(origin: DataOrigin) -> bool:
+        there = {digest for _, digest in readable if origin.holds(digest)}
+        return origin.sha256 == train or (bool(origin.marks) and 2 * len(there) >= len(origin.marked))
+
+    trained = [each.trained_on for each in files if each.trained_on is not None]
+    calibrated = [each.calibrated_on for each in files if each.calibrated_on is not None]
+    named = any(not origin.marks and origin.name == folder.resolve().name for origin in trained)
+    if not named and not any(is_from_here(origin) for origin in (*trained, *calibrated)):
         return None
     test = {pair for pair, part in zip(readable, parts) if part == "test"}
     return [(picture.label, digest) in test for picture, digest in zip(pictures, digests)]
+
+
+def seen_pictures(metadata: Metadata, digests: Sequence[Optional[str]]) -> dict[str, list[int]]:
+    """Return the places of the pictures that a file was `trained` or `calibrated` on; those two are the keys.
+
+    Of the pictures of a training a file marks only some, so these places may not be all.
+
+    Args:
+        metadata: of the file.
+        digests: SHA-256, in hex, of each picture's file; None for one that cannot be read.
+    """
+    origins = {"calibrated": metadata.calibrated_on, "trained": metadata.trained_on}
+    places = {
+        verb: [place for place, digest in enumerate(digests) if origin.holds(digest)]
+        for verb, origin in origins.items()
+        if origin is not None
+    }
+    return {verb: found for verb, found in places.items() if found}
+
+
+def refuse_seen(names: Sequence[str], digests: Sequence[Optional[str]], files: Sequence[tuple[str, Metadata]]) -> None:
+    """Raise DataError if a file was trained or calibrated on one of the pictures that are to judge it.
+
+    Args:
+        names: what the message calls each picture.
+        digests: SHA-256, in hex, of each picture's file; None for one that cannot be read.
+        files: name and metadata of each file.
+    """
+    for file, metadata in files:
+        for verb, places in seen_pictures(metadata, digests).items():
+            first = ", ".join(names[place] for place in places[:3])
+            raise DataError(
+                f"{file} was {verb} on {len(places)} of these {len(names)} pictures: {first}"
+                f"{', …' if len(places) > 3 else ''}; its top-1 on them says nothing about new ones: take other "
+                "pictures, or --whole to measure on them all the same"
+            )
 
 
 def find_known(folder: Path, labels_of_files: Sequence[tuple[str, Sequence[str]]]) -> list[LabelledPicture]:

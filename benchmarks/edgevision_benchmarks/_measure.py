@@ -31,7 +31,7 @@ from edgevision_device import (
 
 from ._child import Request
 from ._conditions import read_conditions
-from ._data import choose_split, digest_files, find_known, held_out
+from ._data import choose_split, digest_files, find_known, held_out, refuse_seen, seen_pictures
 from ._report import FileResult, Measurement, Pictures, Report, Settings
 
 __all__ = ["OnProgress", "benchmark"]
@@ -80,8 +80,9 @@ def benchmark(
         threads: for the runtime, 1 to 256; default: the cores this process may use, at most 4.
         runtime: `litert`, `tflite-runtime` or `onnxruntime`; default: the first one installed that reads the file.
         given: what to assume of files that edgevision did not write.
-        whole: take all pictures of `folder/<label>/`, also when a file was trained on that folder; by default these are
-            measured on the test part of the split by content that the training made.
+        whole: take all pictures of `folder/<label>/`, also those that a file was trained or calibrated on. By default
+            a folder that a file was made from is measured on the test part of its split by content, and any picture
+            that a file has seen all the same is refused.
         strict: raise PictureError at a picture that cannot be decoded, instead of skipping it.
         data_name: what the report calls the pictures; default: the folder.
         command: what the report says made it.
@@ -92,7 +93,8 @@ def benchmark(
 
     Raises:
         UsageError: no files, a file given twice, a number out of range, an unknown runtime.
-        DataError: pictures missing or badly laid out, or a label that a file does not know.
+        DataError: pictures missing or badly laid out, a label that a file does not know, or without `whole` a picture
+            that a file was trained or calibrated on.
         FileError: a file that is not there, or none that could be measured.
     """
     tell: OnProgress = on_progress or (lambda name, stage, done, total: None)
@@ -118,6 +120,9 @@ def benchmark(
             split = "test"
             pictures = [picture for picture, kept in zip(pictures, chosen) if kept]
             digests = [digest for digest, kept in zip(digests, chosen) if kept]
+    if not whole:
+        names = [picture.path.relative_to(home).as_posix() for picture in pictures]
+        refuse_seen(names, digests, [(row.name, metadata) for row, metadata in readable])
     sha256 = hash_pictures((each.label, digest) for each, digest in zip(pictures, digests) if digest is not None)
 
     rows: list[FileResult] = []
@@ -125,7 +130,7 @@ def benchmark(
     for each in candidates:
         row = each.row
         if each.metadata is not None:
-            row = dataclasses.replace(row, warnings=_leaks(each.metadata, sha256))
+            row = dataclasses.replace(row, warnings=_leaks(each.metadata, sha256, digests))
             request = Request(
                 file=row.path,
                 format=row.format or "",
@@ -213,14 +218,21 @@ def _open(path: Path, name: str, given: Optional[Metadata]) -> _Candidate:
     return _Candidate(row, file.metadata, record)
 
 
-def _leaks(metadata: Metadata, sha256: str) -> tuple[str, ...]:
-    """Say so if the model has seen exactly these pictures before."""
-    origins = {"trained": metadata.trained_on, "calibrated": metadata.calibrated_on}
-    return tuple(
-        f"it was {verb} on these very pictures ({origin.name}): its top-1 says nothing about new ones"
-        for verb, origin in origins.items()
-        if origin is not None and origin.sha256 == sha256
-    )
+def _leaks(metadata: Metadata, sha256: str, digests: Sequence[Optional[str]]) -> tuple[str, ...]:
+    """Say so if the model has seen exactly these pictures before, or some of them."""
+    found: list[str] = []
+    seen = seen_pictures(metadata, digests)
+    for verb, origin in {"trained": metadata.trained_on, "calibrated": metadata.calibrated_on}.items():
+        if origin is None:
+            continue
+        if origin.sha256 == sha256:
+            found.append(f"it was {verb} on these very pictures ({origin.name}): its top-1 says nothing about new ones")
+        elif verb in seen:
+            found.append(
+                f"it was {verb} on {len(seen[verb])} or more of these {len(digests)} pictures ({origin.name}): "
+                "its top-1 says less about new ones"
+            )
+    return tuple(found)
 
 
 def _none_measured(rows: Sequence[FileResult]) -> str:

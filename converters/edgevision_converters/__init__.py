@@ -6,25 +6,64 @@ source = SourceModel.of(model, labels, name="digits")
 export_model(source, "exports", verification=pixels, recipes=["float32"])
 """
 
+from ._confidence import (
+    ConfidenceFit,
+    RejectFit,
+    TemperatureFit,
+    fit_confidence,
+    fit_rejection,
+    fit_temperature,
+    reseal,
+)
 from ._export import Calibration, ExportedFile, export_model, plan_files
+from ._gate import Gate
+from ._keras_source import SourceModel, load_keras_model
+from ._ladder import LADDER, Ladder, Rung, ladder
+from ._layer_error import LayerError, layer_errors, worst_layers
+from ._onnx_source import OnnxSource
 from ._recipes import FLOAT_RECIPES, RECIPES, chosen
-from ._source import SourceModel, load_keras_model
+from ._savedmodel_source import is_saved_model, load_saved_model
+from ._source import Source, Takes
 from ._tflite import float_operators
-from ._verify import Agreement, compare
+from ._tflite_source import TfliteSource
+from ._verify import Agreement, LabelAgreement, compare, compare_scores
 
 __version__ = "0.1.0"
 
 __all__ = [
     "FLOAT_RECIPES",
+    "LADDER",
     "RECIPES",
     "Agreement",
     "Calibration",
+    "ConfidenceFit",
     "ExportedFile",
+    "Gate",
+    "LabelAgreement",
+    "Ladder",
+    "LayerError",
+    "OnnxSource",
+    "RejectFit",
+    "Rung",
+    "Source",
     "SourceModel",
+    "Takes",
+    "TemperatureFit",
+    "TfliteSource",
     "chosen",
     "compare",
+    "compare_scores",
     "export_model",
+    "fit_confidence",
+    "fit_rejection",
+    "fit_temperature",
     "float_operators",
+    "is_saved_model",
+    "ladder",
+    "layer_errors",
     "load_keras_model",
+    "load_saved_model",
     "plan_files",
+    "reseal",
+    "worst_layers",
 ]

@@ -19,7 +19,7 @@ from edgevision_device import (
 )
 
 from ._onnx import convert_onnx
-from ._recipes import chosen
+from ._recipes import RECIPES, chosen
 from ._tflite import convert_tflite
 from ._tflite_flatbuffer import add_tflite_metadata
 from ._verify import Agreement, compare, require_agreement
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from ._source import SourceModel
+    from ._source import Source
 
 __all__ = ["Calibration", "ExportedFile", "export_model", "plan_files"]
 
@@ -81,7 +81,7 @@ def plan_files(
 
 
 def export_model(
-    source: SourceModel,
+    source: Source,
     out: str | os.PathLike[str],
     *,
     verification: npt.NDArray[np.uint8],
@@ -98,7 +98,7 @@ def export_model(
         out: folder for `<name>.<recipe>.tflite` and `<name>.<recipe>.onnx`.
         verification: uint8 pixels `(n, height, width, 3)` on which every file is compared with the Keras model.
         calibration: pictures for int8. They should come from the training split.
-        formats, recipes: which files; default all.
+        formats, recipes: which files; default all that the source can become.
         overwrite: replace files that exist.
         on_start: called with each file's name before its conversion.
 
@@ -110,9 +110,12 @@ def export_model(
         FileError: a converter refuses the model.
         CheckError: a float file disagrees with the Keras model. The files before it are kept, it is not.
     """
-    plan = plan_files(source.metadata.name, out, formats, recipes, overwrite=overwrite)
-    if any(recipe == "int8" for _, recipe, _ in plan) and (calibration is None or not len(calibration.pixels_nhwc)):
-        raise UsageError("int8 needs calibration pictures; give --calibrate DATA, or leave int8 out with --recipes")
+    plan = plan_files(source.metadata.name, out, formats or list(source.formats), recipes, overwrite=overwrite)
+    calibrated = [recipe for format, recipe, _ in plan if RECIPES[format][recipe].calibrated]
+    if calibrated and (calibration is None or not len(calibration.pixels_nhwc)):
+        raise UsageError(
+            f"{calibrated[0]} needs calibration pictures; give --calibrate DATA, or leave it out with --recipes"
+        )
     if not len(verification):
         raise UsageError("there are no pictures to verify the files on; give some")
     _require_input(source, "verification", verification)
@@ -125,7 +128,7 @@ def export_model(
         metadata = dataclasses.replace(
             source.metadata,
             recipe=recipe,
-            calibrated_on=calibration.origin if calibration and recipe == "int8" else None,
+            calibrated_on=calibration.origin if calibration and RECIPES[format][recipe].calibrated else None,
         )
         pixels = calibration.pixels_nhwc if calibration else None
         try:
@@ -151,7 +154,7 @@ def export_model(
     return exported
 
 
-def _require_input(source: SourceModel, what: str, pixels_nhwc: npt.NDArray[np.uint8]) -> None:
+def _require_input(source: Source, what: str, pixels_nhwc: npt.NDArray[np.uint8]) -> None:
     width, height = source.metadata.size_wh
     if pixels_nhwc.dtype != "uint8" or pixels_nhwc.shape[1:] != (height, width, 3):
         raise UsageError(

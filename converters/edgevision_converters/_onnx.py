@@ -1,14 +1,14 @@
-"""Keras to ONNX, by tf2onnx and ONNX Runtime's quantizer."""
+"""Recipes for `.onnx` files, each made from a float model, by ONNX Runtime's quantizer."""
 
 from __future__ import annotations
 
-import re
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ._source import folded, normalize
 from ._tflite import pinned, require_raw_bytes
 
 if TYPE_CHECKING:
@@ -16,25 +16,12 @@ if TYPE_CHECKING:
 
     from edgevision_device import Normalization
 
-    from ._source import SourceModel
+    from ._source import Source
 
-__all__ = ["OPSET", "convert_onnx"]
-
-#: The newest opset that tf2onnx 1.17 writes.
-OPSET = 18
-
-#: The numbers that tf2onnx and its optimizers append.
-_NUMBERED = re.compile(r"__\d+")
-_ROLES = {
-    ("Conv", 1): "weights",
-    ("Conv", 2): "bias",
-    ("MatMul", 1): "weights",
-    ("Gemm", 1): "weights",
-    ("Gemm", 2): "bias",
-}
+__all__ = ["convert_onnx"]
 
 
-def convert_onnx(source: SourceModel, recipe: str, calibration: npt.NDArray[np.uint8] | None) -> bytes:
+def convert_onnx(source: Source, recipe: str, calibration: npt.NDArray[np.uint8] | None) -> bytes:
     """Convert a model.
 
     Args:
@@ -45,75 +32,22 @@ def convert_onnx(source: SourceModel, recipe: str, calibration: npt.NDArray[np.u
     Returns:
         An ONNX model without metadata: uint8 NHWC input `pixels`, float32 output `scores`.
     """
-    import tensorflow as tf
-
     if recipe == "int8":
         assert calibration is not None
         return _int8(source, calibration)
-
-    def scores(pixels: Any) -> Any:
-        return {"scores": source.model(tf.cast(pixels, tf.float32), training=False)}
-
-    proto = _from_function(scores, source, tf.uint8)
+    proto = source.float_onnx("bytes")
     if recipe == "dynamic":
         proto = _dynamic(proto)
+    if recipe == "float16":
+        proto = _float16(proto)
     return _finish(proto, source, recipe)
 
 
-def _from_function(function: Any, source: SourceModel, dtype: Any, *, nchw: bool = False) -> Any:
-    import tensorflow as tf
-    import tf2onnx
+def _float16(proto: Any) -> Any:
+    from onnxruntime.transformers.float16 import convert_float_to_float16
 
-    width, height = source.metadata.size_wh
-    signature = [tf.TensorSpec((1, height, width, 3), dtype, name="pixels")]
-    # tf2onnx's from_keras fails on Keras 3 (KeyError: keras_tensor_…).
-    proto, _ = tf2onnx.convert.from_function(
-        tf.function(function, input_signature=signature),
-        input_signature=signature,
-        opset=OPSET,
-        inputs_as_nchw=["pixels"] if nchw else None,
-    )
-    _rename(proto)
-    return proto
-
-
-def _rename(proto: Any) -> None:
-    """Name constants after the node that uses them first, and number what tf2onnx numbered in order of appearance.
-
-    tf2onnx merges equal constants in the order of a set, so that which name survives differs from run to run.
-    """
-    graph = proto.graph
-    constants = {constant.name: constant for constant in graph.initializer}
-    used = [constants[name] for node in graph.node for name in node.input if name in constants]
-    in_order = list({constant.name: constant for constant in used}.values())
-    values = {name: name for name in (graph.input[0].name, graph.output[0].name, "")}
-    taken_values, taken_nodes = set(values), set[str]()
-    for node in graph.node:
-        node.name = _unique(_NUMBERED.sub("", node.name), taken_nodes)
-        for place, name in enumerate(node.input):
-            if name not in values:
-                role = _ROLES.get((node.op_type, place), f"constant{place}")
-                values[name] = _unique(f"{node.name}/{role}", taken_values)
-        for name in node.output:
-            if name not in values:
-                values[name] = _unique(_NUMBERED.sub("", name), taken_values)
-        node.input[:] = [values[name] for name in node.input]
-        node.output[:] = [values[name] for name in node.output]
-    ordered = [type(constant).FromString(constant.SerializeToString()) for constant in in_order]
-    for constant in ordered:
-        constant.name = values[constant.name]
-    del graph.initializer[:]
-    graph.initializer.extend(ordered)
-    del graph.value_info[:]
-
-
-def _unique(wanted: str, taken: set[str]) -> str:
-    name, number = wanted, 1
-    while name in taken:
-        number += 1
-        name = f"{wanted}_{number}"
-    taken.add(name)
-    return name
+    # Scores leave as float32, as from every file.
+    return convert_float_to_float16(proto, keep_io_types=True)
 
 
 def _dynamic(proto: Any) -> Any:
@@ -126,26 +60,16 @@ def _dynamic(proto: Any) -> Any:
         return _load(target)
 
 
-def _int8(source: SourceModel, calibration: npt.NDArray[np.uint8]) -> bytes:
+def _int8(source: Source, calibration: npt.NDArray[np.uint8]) -> bytes:
     """Quantize statically to QuantizeLinear and DequantizeLinear pairs, per channel, the softmax excepted.
 
     As in TFLite, the normalization becomes the input's own quantization where one scale serves all channels: the bytes
     go straight into the first DequantizeLinear.
     """
-    import tensorflow as tf
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
-    normalization = source.metadata.normalization
-    folded = len(normalization.mean) == 1
-    network = source.core if folded else source.model
-    mapped = pinned(calibration).astype(np.float32).transpose(0, 3, 1, 2)
-    if folded:
-        mapped = (mapped - np.float32(normalization.mean[0])) / np.float32(normalization.std[0])
-
-    def scores(pixels: Any) -> Any:
-        return {"scores": network(pixels, training=False)}
-
-    proto = _from_function(scores, source, tf.float32, nchw=True)
+    mapped = normalize(source.metadata, pinned(calibration)).transpose(0, 3, 1, 2)
+    proto = source.float_onnx("numbers")
     with tempfile.TemporaryDirectory() as folder:
         prepared = _prepared(proto, folder)
         target = Path(folder) / "int8.onnx"
@@ -161,7 +85,7 @@ def _int8(source: SourceModel, calibration: npt.NDArray[np.uint8]) -> bytes:
             nodes_to_exclude=softmax,
         )
         quantized = _load(target)
-    _take_bytes(quantized, normalization if folded else None)
+    _take_bytes(quantized, source.metadata.normalization if folded(source.metadata) else None)
     return _finish(quantized, source, "int8")
 
 
@@ -233,7 +157,7 @@ def _load(path: Path) -> Any:
     return onnx.load(path)
 
 
-def _finish(proto: Any, source: SourceModel, recipe: str) -> bytes:
+def _finish(proto: Any, source: Source, recipe: str) -> bytes:
     """Name the output `scores`, drop what the tools noted about themselves, check, and serialize."""
     import onnx
 

@@ -1,217 +1,174 @@
-"""The Keras model to convert, taken apart: its normalization, and the network behind it."""
+"""What files are made from: the common face of a Keras model, a SavedModel, a `.tflite` and an `.onnx` file."""
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
-from edgevision_device import FileError, Metadata, Normalization, UsageError, __version__
+from edgevision_device import Metadata, Normalization, UsageError, __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    import keras
     import numpy.typing as npt
 
-__all__ = ["SourceModel", "load_keras_model"]
+__all__ = [
+    "Source",
+    "Takes",
+    "describe",
+    "folded",
+    "input_layout",
+    "noise",
+    "normalize",
+    "require_label_count",
+    "require_logits",
+    "require_scores",
+    "reverse_order",
+]
 
-#: Pictures per call of the Keras model; bounds its memory, not its answers.
-_BATCH = 64
+
+#: What the input `pixels` of a float model takes, always RGB: `bytes`, uint8, as every file does, with cast and
+#: normalization inside; `pixels`, the same in float32; or `numbers`, float32, of which int8 is made: pixels mapped by
+#: the normalization where one scale serves all channels, so that it becomes the input's quantization, else `pixels`.
+Takes = Literal["bytes", "pixels", "numbers"]
 
 
-@dataclass(frozen=True)
-class SourceModel:
-    """A Keras classifier and everything that its files will say about themselves.
+class Source(Protocol):
+    """A float classifier, whatever it came in.
 
-    Attributes:
-        model: takes float32 pixels 0..255, `(batch, height, width, 3)`; gives scores, `(batch, labels)`.
-        core: the part of `model` behind its normalization; takes normalized numbers.
-        metadata: labels, size and the rest; recipe and calibration are filled in per file.
+    Recipes start from one of its float models, see `Takes`. Their output is `scores`, float32 `(1, labels)`.
     """
 
-    model: keras.Model
-    core: keras.Model
-    metadata: Metadata
+    @property
+    def metadata(self) -> Metadata:
+        """Labels, size and the rest; recipe and calibration are filled in per file."""
+        ...
 
-    @classmethod
-    def of(
-        cls,
-        model: keras.Model,
-        labels: Sequence[str],
-        *,
-        name: str,
-        resize: str = "stretch",
-        pixels: str | None = None,
-        logits: bool = False,
-        **more: Any,
-    ) -> SourceModel:
-        """Take a model apart and check that it is a classifier with these labels.
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """File formats that it can become."""
+        ...
 
-        Args:
-            model: one input, `(batch, height, width, 3)` with fixed height and width; one output, `(batch, labels)`.
-            labels: one per output, in order.
-            name: for the files.
-            resize: how pictures reach the input size.
-            pixels: what numbers the model takes (see `Normalization.parse`); None if it starts with a Rescaling layer.
-            logits: the model ends without softmax; one is added.
-            more: further fields of `Metadata`.
-
-        Raises:
-            UsageError: the model is no such classifier, or `pixels` is missing or in conflict with the model.
-        """
-        import keras
-
-        if keras.backend.backend() != "tensorflow":
-            raise UsageError(
-                f"models are converted by TensorFlow and Keras runs on {keras.backend.backend()} here; "
-                "set KERAS_BACKEND=tensorflow (a .keras file does not depend on what trained it)"
-            )
-        size_wh = _input_size(model)
-        outputs = tuple(model.outputs[0].shape)
-        if len(outputs) != 2 or outputs[1] != len(labels):
-            raise UsageError(
-                f"the model gives {outputs[1:]} numbers per picture and there are {len(labels)} labels; "
-                "give one label per score"
-            )
-        if not np.isfinite(sum(float(np.abs(weight).max(initial=0)) for weight in model.get_weights())):
-            broken = [layer.name for layer in model.layers if not all(map(_finite, layer.get_weights()))]
-            raise UsageError(f"the model holds NaN or infinite weights, first in layer {broken[0]!r}; train it again")
-        found = _leading_normalization(model)
-        if found is not None and pixels is not None:
-            raise UsageError(f"the model normalizes pixels itself, in layer {found[1].name!r}; leave out --pixels")
-        if found is None and pixels is None:
-            raise UsageError(
-                "the model does not start with a Rescaling layer, so say what numbers it takes: "
-                "--pixels 0..255, 0..1, -1..1, imagenet, or MEAN:STD such as 127:128"
-            )
-        if found is not None:
-            normalization, _, core = found
-        else:
-            normalization = Normalization.parse(pixels or "")
-            core = model
-        if logits:
-            if _are_scores(np.asarray(model(_noise(size_wh).astype(np.float32), training=False))):
-                raise UsageError("the model gives scores already, not logits; leave out --logits")
-            core = keras.Sequential([keras.Input(core.inputs[0].shape[1:]), core, keras.layers.Softmax()], name="core")
-        if found is None or logits:
-            inputs = keras.Input((size_wh[1], size_wh[0], 3), name="pixels")
-            model = keras.Model(inputs, core(_rescaling(normalization)(inputs)))
-        metadata = Metadata(
-            name=name,
-            labels=tuple(labels),
-            size_wh=size_wh,
-            resize=resize,
-            normalization=normalization,
-            edgevision=__version__,
-            **more,
-        )
-        source = cls(model, core, metadata)
-        source.check_scores()
-        return source
+    @property
+    def layers(self) -> Mapping[str, bool]:
+        """Names of its layers, as far as known → whether one has weights of two or more axes."""
+        ...
 
     def scores(self, pixels_nhwc: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Run the Keras model on uint8 pixels `(n, height, width, 3)`; return scores `(n, labels)`."""
-        batches = [
-            np.asarray(self.model(pixels_nhwc[start : start + _BATCH].astype(np.float32), training=False))
-            for start in range(0, len(pixels_nhwc), _BATCH)
-        ]
-        return np.concatenate(batches).astype(np.float32)
+        """Run it as it came, on uint8 RGB pixels `(n, height, width, 3)`; return scores `(n, labels)`."""
+        ...
 
-    def check_scores(self) -> None:
-        """Raise UsageError unless the outputs are scores between 0 and 1 that sum to 1."""
-        scores = self.scores(_noise(self.metadata.size_wh))
-        if not np.isfinite(scores).all():
-            raise UsageError("the model gives NaN or infinite scores for ordinary pixels; train it again")
-        if not _are_scores(scores):
-            raise UsageError(
-                f"the model's outputs are no scores (sum {scores.sum(1)[0]:.3g}, smallest {scores.min():.3g}); "
-                "if they are logits, pass --logits"
-            )
+    def float_tflite(self, takes: Takes) -> bytes:
+        """Return it as a float32 `.tflite` without metadata, with an input `(1, height, width, 3)`."""
+        ...
+
+    def float_onnx(self, takes: Takes) -> Any:
+        """Return it as a float32 `onnx.ModelProto`: bytes are `(1, height, width, 3)`, others NCHW."""
+        ...
 
 
-def load_keras_model(path: str | os.PathLike[str]) -> keras.Model:
-    """Load a `.keras` or `.h5` file. Raises FileError that says what is wrong with it.
-
-    Custom code inside the file is not run (`safe_mode`).
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileError(f"no such model file: {path}; give a .keras or .h5 file, or a run folder")
-    import keras
-
-    try:
-        model: Any = keras.models.load_model(path, compile=False, safe_mode=True)
-        return model
-    except Exception as error:  # Keras raises whatever the layer that failed raised
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise FileError(f"Keras cannot load {path}: {reason}") from error
+def folded(metadata: Metadata) -> bool:
+    """Say whether the numbers of a source are normalized: one mean and one deviation serve all channels."""
+    return len(metadata.normalization.mean) == 1
 
 
-def _input_size(model: keras.Model) -> tuple[int, int]:
-    # A subclass of keras.Model has none, and a Sequential model refuses to say until it knows its input's shape.
-    inputs, outputs = getattr(model, "inputs", None), getattr(model, "outputs", None)
-    if not inputs or not outputs:
-        raise UsageError("the model does not declare its input; build it from a keras.Input")
-    if len(inputs) != 1 or len(outputs) != 1:
-        raise UsageError(f"a classifier has one input and one output, this model has {len(inputs)} and {len(outputs)}")
-    shape = tuple(model.inputs[0].shape)
-    if len(shape) != 4 or shape[3] != 3:
-        raise UsageError(
-            f"the model's input has shape {shape}; a classifier of color pictures has (None, height, width, 3)"
-        )
-    if shape[1] is None or shape[2] is None:
-        raise UsageError(f"the model's input has no fixed height and width: {shape}; build it with a fixed size")
-    return int(shape[2]), int(shape[1])
+def normalize(metadata: Metadata, pixels_nhwc: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """Map uint8 pixels `(n, height, width, 3)` to the numbers that a source's int8 files are calibrated on."""
+    mapped = pixels_nhwc.astype(np.float32)
+    if not folded(metadata):
+        return mapped
+    return (mapped - np.float32(metadata.normalization.mean[0])) / np.float32(metadata.normalization.std[0])
 
 
-def _leading_normalization(model: keras.Model) -> tuple[Normalization, Any, keras.Model] | None:
-    """Find a scalar Rescaling as the first layer: `x * scale + offset` is `(x - mean) / std`.
+def reverse_order(normalization: Normalization) -> Normalization:
+    """Give means and deviations of BGR channels as those of RGB channels."""
+    return Normalization(normalization.mean[::-1], normalization.std[::-1])
+
+
+def describe(
+    name: str,
+    labels: Sequence[str],
+    size_wh: tuple[int, int],
+    resize: str,
+    normalization: Normalization,
+    **more: Any,
+) -> Metadata:
+    """Return what the files of a source will say about themselves."""
+    return Metadata(
+        name=name,
+        labels=tuple(labels),
+        size_wh=size_wh,
+        resize=resize,
+        normalization=normalization,
+        edgevision=__version__,
+        **more,
+    )
+
+
+def input_layout(shape: Sequence[int | None]) -> tuple[tuple[int, int], bool]:
+    """Read the input's size from its shape, `(batch, height, width, 3)` or `(batch, 3, height, width)`.
+
+    Args:
+        shape: None stands for a size that is not fixed.
 
     Returns:
-        what it does, the layer, and the network behind it.
+        Width and height, and whether the channels come first.
+
+    Raises:
+        UsageError: this is no input of a color classifier that takes one picture at a time, of one size.
     """
-    import keras
-
-    computing = [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
-    first = computing[0] if computing else None
-    if not isinstance(first, keras.layers.Rescaling):
-        return None
-    scale, offset = np.asarray(first.scale, np.float64), np.asarray(first.offset, np.float64)
-    if scale.size != 1 or offset.size != 1 or not scale > 0:
-        return None
-    if isinstance(model, keras.Sequential):
-        # A loaded Sequential has rebuilt its graph layer by layer; `first.output` belongs to the first of these.
-        core = keras.Sequential([keras.Input(model.inputs[0].shape[1:]), *computing[1:]], name="core")
-    else:
-        try:
-            core = keras.Model(first.output, model.outputs[0], name="core")
-        except ValueError:  # another branch of the network takes the pixels as they are
-            return None
-    std = 1 / float(scale)
-    return Normalization((round(0.0 - float(offset) * std, 6),), (round(std, 6),)), first, core
-
-
-def _rescaling(normalization: Normalization) -> Any:
-    import keras
-
-    mean, std = np.asarray(normalization.mean), np.asarray(normalization.std)
-    scale, offset = 1 / std, -mean / std
-    if scale.size == 1:
-        return keras.layers.Rescaling(float(scale[0]), float(offset[0]), name="normalization")
-    return keras.layers.Rescaling(scale.tolist(), offset.tolist(), name="normalization")
+    shown = f"({', '.join('free' if size is None else str(size) for size in shape)})"
+    wanted = "a classifier of color pictures takes (1, height, width, 3) or (1, 3, height, width)"
+    if len(shape) != 4:
+        raise UsageError(f"the model's input has shape {shown}; {wanted}")
+    if 3 not in (shape[1], shape[3]):
+        if 1 in (shape[1], shape[3]):
+            raise UsageError(
+                f"the model takes grey pictures, {shown}; {wanted}: put a layer in front that makes one channel of 3"
+            )
+        if None in (shape[1], shape[3]):
+            raise UsageError(f"the model's input has no fixed channels: {shown}; {wanted}")
+        raise UsageError(f"the model's input has shape {shown}; {wanted}")
+    first = shape[3] != 3
+    height, width = shape[2:4] if first else shape[1:3]
+    if height is None or width is None:
+        raise UsageError(f"the model's input has no fixed height and width: {shown}; export it with a fixed size")
+    if shape[0] not in (None, 1):
+        raise UsageError(f"the model takes {shape[0]} pictures at a time, {shown}; export it with a batch of 1")
+    return (width, height), first
 
 
-def _noise(size_wh: tuple[int, int]) -> npt.NDArray[np.uint8]:
+def require_label_count(shape: Sequence[int | None], labels: Sequence[str]) -> None:
+    """Raise UsageError unless a model whose output has this shape, `(batch, scores)`, gives one score per label."""
+    if tuple(shape[1:]) != (len(labels),):
+        given = f"{shape[1]} scores" if len(shape) == 2 else f"{tuple(shape[1:])} numbers"
+        raise UsageError(
+            f"the model gives {given} per picture and there are {len(labels)} labels; give one label per score"
+        )
+
+
+def noise(size_wh: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """Return four pictures of noise, always the same: uint8 `(4, height, width, 3)`."""
     return np.random.default_rng(0).integers(0, 256, (4, size_wh[1], size_wh[0], 3), np.uint8)
+
+
+def require_logits(outputs: npt.NDArray[np.float32]) -> None:
+    """Raise UsageError if outputs that are said to be logits are scores already."""
+    if _are_scores(outputs):
+        raise UsageError("the model gives scores already, not logits; leave out --logits")
+
+
+def require_scores(scores: npt.NDArray[np.float32]) -> None:
+    """Raise UsageError unless rows of outputs are scores between 0 and 1 that sum to 1."""
+    if not np.isfinite(scores).all():
+        raise UsageError("the model gives NaN or infinite scores for ordinary pixels; train it again")
+    if not _are_scores(scores):
+        raise UsageError(
+            f"the model's outputs are no scores (sum {scores.sum(1)[0]:.3g}, smallest {scores.min():.3g}); "
+            "if they are logits, pass --logits"
+        )
 
 
 def _are_scores(outputs: npt.NDArray[np.float32]) -> bool:
     return bool(outputs.min() >= 0 and np.abs(outputs.sum(1) - 1).max() <= 1e-3)
-
-
-def _finite(weights: npt.NDArray[Any]) -> bool:
-    return bool(np.isfinite(weights).all())

@@ -1,96 +1,106 @@
-"""Keras to TFLite, by TensorFlow's converter."""
+"""Recipes for `.tflite` files, each made from a float model."""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edgevision_device import CheckError
 
-from ._tflite_flatbuffer import builtin_code, compact, pack, unpack
-from ._tflite_names import layers_with_matrix, name_tensors
+from ._layer_error import layer_errors, worst_layers
+from ._source import folded, normalize
+from ._tflite_calibration import Calibrated
+from ._tflite_flatbuffer import builtin_code, cast_input, compact, pack, unpack
+from ._tflite_names import name_tensors
+from ._tflite_weights import to_dynamic, to_float16
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import numpy.typing as npt
 
     from edgevision_device import Normalization
 
-    from ._source import SourceModel
+    from ._source import Source
 
 __all__ = ["convert_tflite", "float_operators", "pinned", "require_raw_bytes"]
 
+#: `int8-selective` computes this share of the layers with weights in float32: those of the lowest own signal-to-noise
+#: ratio on so many calibration pictures.
+_FLOAT_SHARE = 0.1
+_WATCHED = 32
+_WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
 
-def convert_tflite(source: SourceModel, recipe: str, calibration: npt.NDArray[np.uint8] | None) -> bytes:
+
+def convert_tflite(source: Source, recipe: str, calibration: npt.NDArray[np.uint8] | None) -> bytes:
     """Convert a model.
 
     Args:
         source: the model.
         recipe: one of `RECIPES["tflite"]`.
-        calibration: uint8 pixels `(n, height, width, 3)`, for int8.
+        calibration: uint8 pixels `(n, height, width, 3)`, for the recipes that take ranges from pictures.
 
     Returns:
         A TFLite flatbuffer without metadata: uint8 input `pixels`, float32 output `scores`.
     """
-    if recipe == "int8":
-        assert calibration is not None
-        return _int8(source, calibration)
-    import tensorflow as tf
-
-    def scores(pixels: Any) -> Any:
-        return {"scores": source.model(tf.cast(pixels, tf.float32), training=False)}
-
-    converter = _converter(scores, source, tf.uint8)
-    if recipe != "float32":
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if recipe == "float32":
+        return source.float_tflite("bytes")
     if recipe == "float16":
-        converter.target_spec.supported_types = [tf.float16]
+        return to_float16(source.float_tflite("bytes"))
     if recipe == "dynamic":
-        # Per channel, FULLY_CONNECTED would be of version 12, which tflite-runtime 2.14 does not know.
-        converter._experimental_disable_per_channel_quantization_for_dense_layers = True
-    return pack(_tidy(converter.convert(), source))
+        return to_dynamic(source.float_tflite("bytes"))
+    assert calibration is not None
+    if recipe == "int8x16":
+        return _int8x16(source, calibration)
+    return _int8(source, calibration, selective=recipe == "int8-selective")
 
 
-def _int8(source: SourceModel, calibration: npt.NDArray[np.uint8]) -> bytes:
+def _int8(source: Source, calibration: npt.NDArray[np.uint8], *, selective: bool) -> bytes:
     """Quantize the network behind the normalization, and let the input's own quantization be the normalization.
 
     With pixels mapped by `(pixel - 127) / 128`, the input gets scale 1/128 and zero point 127: the bytes go straight
     in. Left in the graph, MUL and ADD would be two more roundings.
+
+    Args:
+        source: the model.
+        calibration: uint8 pixels `(n, height, width, 3)`.
+        selective: compute in float32 what loses most.
     """
-    import tensorflow as tf
-
-    normalization = source.metadata.normalization
-    # One scale serves all three channels; a normalization per channel has to stay inside the graph.
-    folded = len(normalization.mean) == 1
-    network = source.core if folded else source.model
-    mapped = pinned(calibration).astype(np.float32)
-    if folded:
-        mapped = (mapped - np.float32(normalization.mean[0])) / np.float32(normalization.std[0])
-
-    def scores(pixels: Any) -> Any:
-        return {"scores": network(pixels, training=False)}
-
-    def representative() -> Iterator[list[npt.NDArray[np.float32]]]:
-        for picture in mapped:
-            yield [picture[np.newaxis]]
-
-    converter = _converter(scores, source, tf.float32)
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = representative
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    converter.inference_input_type = tf.uint8
-    parsed = _tidy(converter.convert(), source)
-    _fine_scores(parsed)
-    graph = parsed.subgraphs[0]
-    quantization = graph.tensors[graph.inputs[0]].quantization
-    require_raw_bytes(float(quantization.scale[0]), int(quantization.zeroPoint[0]), normalization if folded else None)
-    model = pack(parsed)
+    calibrated = Calibrated.of(source.float_tflite("numbers"), normalize(source.metadata, pinned(calibration)))
+    model = _take_bytes(calibrated.quantize(), source)
+    if selective:
+        # On these files, of all layers, errors differ by more than pictures do.
+        errors = layer_errors(model, source, calibration[:_WATCHED])
+        computing = [each for each in errors if each.operator in _WEIGHTED]
+        worst = worst_layers(computing, math.ceil(_FLOAT_SHARE * len(computing)))
+        return _take_bytes(calibrated.quantize([each.layer for each in worst]), source)
     floats = float_operators(model)
     if floats:
         raise CheckError(f"the int8 file would compute in float32 at {floats[0]!r}; this network has no int8 form")
     return model
+
+
+def _take_bytes(model: bytes, source: Source) -> bytes:
+    """Name tensors, refine the scores, and make sure that the input takes raw bytes."""
+    parsed = unpack(model)
+    name_tensors(parsed, source.layers)
+    compact(parsed)
+    _fine_scores(parsed)
+    graph = parsed.subgraphs[0]
+    quantization = graph.tensors[graph.inputs[0]].quantization
+    normalization = source.metadata.normalization if folded(source.metadata) else None
+    require_raw_bytes(float(quantization.scale[0]), int(quantization.zeroPoint[0]), normalization)
+    return pack(parsed)
+
+
+def _int8x16(source: Source, calibration: npt.NDArray[np.uint8]) -> bytes:
+    """Quantize weights to 8 bits and activations to 16, the normalization included: at 16 bits it costs no accuracy."""
+    pixels = pinned(calibration).astype(np.float32)
+    parsed = unpack(Calibrated.of(source.float_tflite("pixels"), pixels).quantize_16())
+    name_tensors(parsed, source.layers)
+    compact(parsed)
+    cast_input(parsed)
+    return pack(parsed)
 
 
 def pinned(calibration: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
@@ -98,28 +108,6 @@ def pinned(calibration: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     pinned = calibration.copy()
     pinned[0, 0, 0], pinned[0, 0, 1] = 0, 255
     return pinned
-
-
-def _converter(function: Any, source: SourceModel, dtype: Any) -> Any:
-    import tensorflow as tf
-    from tensorflow.python.framework.convert_to_constants import (  # pyright: ignore[reportMissingImports]
-        convert_variables_to_constants_v2,
-    )
-
-    width, height = source.metadata.size_wh
-    pixels = tf.TensorSpec((1, height, width, 3), dtype, name="pixels")
-    concrete = tf.function(function, input_signature=[pixels]).get_concrete_function()
-    # Keras 3 variables that stay variables end in READ_VARIABLE ops, which the calibrator cannot run.
-    frozen = convert_variables_to_constants_v2(concrete)
-    return tf.lite.TFLiteConverter.from_concrete_functions([frozen], source.model)
-
-
-def _tidy(model: bytes, source: SourceModel) -> Any:
-    """Parse what the converter wrote, name its tensors and drop what nobody reads."""
-    parsed = unpack(model)
-    name_tensors(parsed, layers_with_matrix(source.model))
-    compact(parsed)
-    return parsed
 
 
 def _fine_scores(parsed: Any) -> None:

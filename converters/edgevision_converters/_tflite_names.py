@@ -55,9 +55,10 @@ def name_tensors(parsed: Any, layers: Mapping[str, bool]) -> None:
 
     Args:
         parsed: a `ModelT` with one input and one output. Only its first graph is renamed.
-        layers: the Keras layers: name → whether it has a weight matrix.
+        layers: the Keras layers: name → whether it has a weight matrix. Where none is known, all names stay.
     """
-    _Naming(parsed, layers).run()
+    if layers:
+        _Naming(parsed, layers).run()
 
 
 class _Naming:

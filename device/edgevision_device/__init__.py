@@ -27,7 +27,7 @@ from ._errors import (
 )
 from ._file import FORMATS, ModelFile, read_model_file, seal
 from ._foreign import describe_foreign, read_labels
-from ._metadata import COLOR_ORDERS, RESIZE_MODES, DataOrigin, Metadata, Normalization
+from ._metadata import COLOR_ORDERS, RESIZE_MODES, DataOrigin, Metadata, Normalization, mark_pictures
 from ._outputs import check_outputs, write_atomically, writing
 from ._pictures import LabelledPicture, decode_picture, find_labelled, find_pictures, hash_pictures, read_picture
 from ._preprocess import load_opencv, preprocess
@@ -119,6 +119,7 @@ __all__ = [
     "load_opencv",
     "load_runtime",
     "main",
+    "mark_pictures",
     "open_runtime",
     "open_source",
     "preprocess",

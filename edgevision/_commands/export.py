@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING
 
 from edgevision_converters import RECIPES
-from edgevision_device import RESIZE_MODES
+from edgevision_device import COLOR_ORDERS, RESIZE_MODES
 
 from .._export import ExportOptions, export
 from .._networks import PRETRAINED
@@ -24,7 +24,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     default = ExportOptions()
     recipes = list(dict.fromkeys(recipe for each in RECIPES.values() for recipe in each))
     parser.add_argument(
-        "model", metavar="MODEL", help=f"a run folder, a .keras or .h5 file, or {', '.join(PRETRAINED)}"
+        "model",
+        metavar="MODEL",
+        help="a run folder; a .keras or .h5 file; a SavedModel folder; a float .tflite or .onnx file; or "
+        f"{', '.join(PRETRAINED)}",
     )
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for the files")
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
@@ -43,11 +46,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", metavar="FILE", help="ImageNet weights (default: those of edgevision[pretrained])")
     parser.add_argument("--strict", action="store_true", help="stop at a picture that cannot be read")
     parser.add_argument("--json", action="store_true", help="one JSON record a file")
-    keras = parser.add_argument_group("for a .keras or .h5 file")
-    keras.add_argument("--labels", metavar="FILE", help="text file, one label a line")
-    keras.add_argument("--resize", metavar="MODE", help=f"{', '.join(RESIZE_MODES)} (default: stretch)")
-    keras.add_argument("--pixels", metavar="RANGE", help="what it takes: 0..255, 0..1, -1..1, imagenet, or MEAN:STD")
-    keras.add_argument("--logits", action="store_true", help="the model ends without softmax")
+    foreign = parser.add_argument_group("for a model that edgevision did not train")
+    foreign.add_argument("--labels", metavar="FILE", help="text file, one label a line")
+    foreign.add_argument("--resize", metavar="MODE", help=f"{', '.join(RESIZE_MODES)} (default: stretch)")
+    foreign.add_argument("--pixels", metavar="RANGE", help="what it takes: 0..255, 0..1, -1..1, imagenet, or MEAN:STD")
+    foreign.add_argument("--color-order", metavar="ORDER", help=f"{' or '.join(COLOR_ORDERS)} (default: rgb)")
+    foreign.add_argument("--logits", action="store_true", help="the model ends without softmax")
+    foreign.add_argument("--signature", metavar="NAME", help="of a SavedModel with several")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -60,7 +65,9 @@ def run(args: argparse.Namespace) -> int:
         labels=args.labels,
         resize=args.resize,
         pixels=args.pixels,
+        color_order=args.color_order,
         logits=args.logits,
+        signature=args.signature,
         weights=args.weights,
         seed=args.seed,
         data_dir=args.data_dir,

@@ -117,11 +117,15 @@ def test_inputs_of_another_kind_are_refused() -> None:
     assert "this model has 2 and 1" in refusal(two, pixels="0..1")
     free = keras.Input((None, None, 3))
     any_size = classifier(free, behind=keras.layers.GlobalAveragePooling2D()(free))
-    assert "no fixed height and width: (None, None, None, 3)" in refusal(any_size, pixels="0..1")
+    assert "no fixed height and width: (free, free, free, 3)" in refusal(any_size, pixels="0..1")
     grey = keras.Input((HEIGHT, WIDTH, 1))
-    assert "(None, 20, 28, 1); a classifier of color pictures" in refusal(classifier(grey, behind=grey), pixels="0..1")
+    one = refusal(classifier(grey, behind=grey), pixels="0..1")
+    assert "takes grey pictures, (free, 20, 28, 1); a classifier of color pictures" in one
+    several = keras.Input((HEIGHT, WIDTH, 3), batch_size=8)
+    eight = refusal(classifier(several, behind=several), pixels="0..1")
+    assert "takes 8 pictures at a time, (8, 20, 28, 3); export it with a batch of 1" in eight
     flat = keras.Input((100,))
-    assert "has shape (None, 100)" in refusal(classifier(flat, behind=flat), pixels="0..1")
+    assert "has shape (free, 100)" in refusal(classifier(flat, behind=flat), pixels="0..1")
 
 
 def test_outputs_of_another_kind_are_refused(model: keras.Model) -> None:
@@ -130,7 +134,7 @@ def test_outputs_of_another_kind_are_refused(model: keras.Model) -> None:
     inputs = keras.Input((HEIGHT, WIDTH, 3))
     maps = keras.Model(inputs, keras.layers.Conv2D(4, 3, activation="softmax")(inputs))
     assert "gives (18, 26, 4) numbers per picture" in refusal(maps, pixels="0..1")
-    assert "(4,) numbers per picture and there are 3 labels" in refusal(model, ("a", "b", "c"))
+    assert "4 scores per picture and there are 3 labels" in refusal(model, ("a", "b", "c"))
     assert "'a' stands 2 times" in refusal(model, ("a", "b", "a", "c"))
     assert "unknown resize mode 'strech'; did you mean 'stretch'?" in refusal(model, resize="strech")
     sigmoid = keras.Model(inputs, keras.layers.Dense(4, activation="sigmoid")(keras.layers.Flatten()(inputs)))
@@ -192,8 +196,44 @@ def test_code_inside_a_file_is_not_run(tmp_path: Path, suffix: str) -> None:
     classifier(inputs, behind=run(inputs)).save(saved)
     run(np.zeros((1, HEIGHT, WIDTH, 3), np.float32))
     trap.unlink()  # the code does run where somebody calls it
-    assert "Keras cannot load" in load_error(saved)
+    message = load_error(saved)
+    assert "layer 'lambda" in message
+    assert "is a Lambda layer; no code from a model file is run" in message
     assert not trap.exists()
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_a_class_of_ones_own_is_named_with_its_layer(tmp_path: Path, suffix: str) -> None:
+    import keras
+
+    @keras.saving.register_keras_serializable(package="mine")
+    class Swirl(keras.layers.Layer):
+        def call(self, inputs: Any) -> Any:
+            return inputs[:, ::-1]
+
+    inputs = keras.Input((HEIGHT, WIDTH, 3))
+    inner = keras.Sequential([keras.Input((HEIGHT, WIDTH, 3)), Swirl(name="second_turn")])
+    saved = tmp_path / f"model{suffix}"
+    classifier(inputs, behind=inner(inputs)).save(saved)
+    keras.saving.get_custom_objects().clear()  # as in a program that does not have the class
+    message = load_error(saved)
+    assert message.startswith(f"layer 'second_turn' of {saved} is of the class 'Swirl', which Keras does not have")
+    assert message.endswith("write it with model.export(FOLDER), and give that folder")
+
+
+@pytest.mark.parametrize("logits", [False, True])
+def test_a_model_that_takes_bgr_gets_rgb(network: Network, held_out: Any, logits: bool) -> None:
+    bare = network(normalization=None, softmax=not logits)
+    means, stds = "103.939,116.779,123.68", "1,2,3"
+    source = SourceModel.of(bare, LABELS, name="x", pixels=f"{means}:{stds}", color_order="bgr", logits=logits)
+    # What the files say of themselves is in the order of the pixels that they take.
+    assert source.metadata.normalization == Normalization((123.68, 116.779, 103.939), (3, 2, 1))
+    assert source.metadata.color_order == "rgb"
+    bgr = held_out.pixels[..., ::-1].astype(np.float32)
+    expected = np.asarray(bare((bgr - np.float32([103.939, 116.779, 123.68])) / np.float32([1, 2, 3]), training=False))
+    if logits:
+        expected = np.exp(expected) / np.exp(expected).sum(1, keepdims=True)
+    assert np.allclose(source.scores(held_out.pixels), expected, atol=1e-5)
 
 
 def load_error(path: Path) -> str:

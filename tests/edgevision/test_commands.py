@@ -85,9 +85,9 @@ def places(root: Path, paint: Paint, run: Run, exports: dict[str, Path], tmp_pat
         ("export {run} --out a --formats onxx", "unknown format 'onxx'; did you mean 'onnx'?"),
         ("export {run} --out a --recipes float16 --formats onnx", "unknown onnx recipe 'float16'"),
         ("export efficientnet-lte0 --out a", "unknown model 'efficientnet-lte0'; did you mean 'efficientnet-lite0'?"),
-        ("export {tmp}/absent.keras --out a", "no such model file: {tmp}/absent.keras"),
+        ("export {tmp}/absent.keras --out a", "no such model: {tmp}/absent.keras; give a run folder, a .keras or .h5"),
         ("export {tmp}/model.keras --out a", "does not say what its scores mean; give --labels FILE"),
-        ("export {photos} --out a", "is no run folder; give one that `edgevision train` wrote"),
+        ("export {photos} --out a", "is neither a run folder nor a SavedModel; give a run folder, a .keras"),
         ("export {run} --out {tmp}/taken", "three.float16.tflite exists already; choose another --out, or pass"),
         ("export {run} --out a --calibration-pictures 0", "calibration pictures must number 1 to 100000, got 0"),
         (

@@ -163,7 +163,7 @@ def test_options_that_do_not_fit_are_refused(run: Run, tmp_path: Path) -> None:
     for flag, value in {"labels": "x", "pixels": "0..1", "logits": True}.items():
         assert f"leave out --{flag}" in refusal("efficientnet-lite0", out, **{flag: value})
     assert "leave out --weights" in refusal(keras_file, out, weights="x", labels=str(labels))
-    assert "numbers per picture and there are 2 labels" in refusal(keras_file, out, labels=str(labels))
+    assert "gives 3 scores per picture and there are 2 labels" in refusal(keras_file, out, labels=str(labels))
     assert "cannot read the label file" in refusal(keras_file, out, labels=str(tmp_path / "absent.txt"))
     assert "--name takes a name without slashes" in refusal(run.folder, out, name="../x")
     assert "no such folder" in refusal(run.folder, out, calibrate=str(tmp_path / "absent"))
@@ -175,12 +175,11 @@ def test_what_is_no_model_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
     close = refusal("efficientnet-lite", out)
     assert close.startswith("unknown model 'efficientnet-lite'; did you mean 'efficientnet-lite")
     assert "known: efficientnet-lite0, efficientnet-lite1, efficientnet-lite2, resnet50" in close
-    assert close.endswith("a run folder, a .keras or .h5 file")
-    assert "no such model file: absent.keras; give a .keras or .h5 file, or a run folder" in refusal(
-        "absent.keras", out
-    )
-    assert "no such model file: runs/absent" in refusal("runs/absent", out)
-    assert "is no run folder; give one that `edgevision train` wrote" in refusal(tmp_path, out)
+    kinds = "a run folder, a .keras or .h5 file, a SavedModel folder, or a float .tflite or .onnx file"
+    assert close.endswith(kinds)
+    assert refusal("absent.keras", out) == f"no such model: absent.keras; give {kinds}"
+    assert "no such model: runs/absent" in refusal("runs/absent", out)
+    assert f"{tmp_path} is neither a run folder nor a SavedModel; give {kinds}" in refusal(tmp_path, out)
     for recipes, formats in ((["int9"], None), (None, ["tflight"]), (["float16"], ["onnx"])):
         with pytest.raises(UsageError, match="did you mean '"):
             ExportOptions(formats, recipes)

@@ -1,0 +1,288 @@
+"""A Keras model as a source, taken apart: its normalization, and the network behind it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from edgevision_device import FileError, Metadata, Normalization, UsageError
+
+from ._source import (
+    Takes,
+    describe,
+    folded,
+    input_layout,
+    noise,
+    require_label_count,
+    require_logits,
+    require_scores,
+    reverse_order,
+)
+from ._tensorflow_graph import float_onnx, float_tflite
+from ._tflite_names import layers_with_matrix
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    import keras
+    import numpy.typing as npt
+
+__all__ = ["SourceModel", "load_keras_model"]
+
+#: Pictures per call of the Keras model; bounds its memory, not its answers.
+_BATCH = 64
+
+
+@dataclass(frozen=True)
+class SourceModel:
+    """A Keras classifier and everything that its files will say about themselves; see `Source`.
+
+    Attributes:
+        model: takes float32 pixels 0..255, `(batch, height, width, 3)`; gives scores, `(batch, labels)`.
+        core: the part of `model` behind its normalization; takes normalized numbers.
+        metadata: labels, size and the rest; recipe and calibration are filled in per file.
+        layers: name → whether it has weights of two or more axes.
+        batch: pictures per call of `model`.
+    """
+
+    model: keras.Model
+    core: keras.Model
+    metadata: Metadata
+    layers: Mapping[str, bool]
+    batch: int = _BATCH
+    formats: tuple[str, ...] = ("tflite", "onnx")
+
+    @classmethod
+    def of(
+        cls,
+        model: keras.Model,
+        labels: Sequence[str],
+        *,
+        name: str,
+        resize: str = "stretch",
+        pixels: str | None = None,
+        color_order: str = "rgb",
+        logits: bool = False,
+        **more: Any,
+    ) -> SourceModel:
+        """Take a model apart and check that it is a classifier with these labels.
+
+        Args:
+            model: one input, `(batch, height, width, 3)` with fixed height and width; one output, `(batch, labels)`.
+            labels: one per output, in order.
+            name: for the files.
+            resize: how pictures reach the input size.
+            pixels: what numbers the model takes (see `Normalization.parse`); None if it starts with a Rescaling layer.
+            color_order: of the channels that the model takes: `rgb` or `bgr`.
+            logits: the model ends without softmax; one is added.
+            more: further fields of `Metadata`.
+
+        Raises:
+            UsageError: the model is no such classifier, or `pixels` is missing or in conflict with the model.
+        """
+        import keras
+
+        if keras.backend.backend() != "tensorflow":
+            raise UsageError(
+                f"models are converted by TensorFlow and Keras runs on {keras.backend.backend()} here; "
+                "set KERAS_BACKEND=tensorflow (a .keras file does not depend on what trained it)"
+            )
+        size_wh, batch = _input_size(model)
+        # A SavedModel is one layer to Keras, and knows the names of those that it was made of.
+        layers = getattr(model.layers[-1], "inner_layers", None) or layers_with_matrix(model)
+        require_label_count(tuple(model.outputs[0].shape), labels)
+        _require_finite(model)
+        found = _leading_normalization(model)
+        if found is not None and pixels is not None:
+            raise UsageError(f"the model normalizes pixels itself, in layer {found[1].name!r}; leave out --pixels")
+        if found is None and pixels is None:
+            raise UsageError(
+                "the model does not start with a Rescaling layer, so say what numbers it takes: "
+                "--pixels 0..255, 0..1, -1..1, imagenet, or MEAN:STD such as 127:128"
+            )
+        normalization, _, core = found or (Normalization.parse(pixels or ""), None, model)
+        if logits:
+            require_logits(np.asarray(model(noise(size_wh)[:1].astype(np.float32), training=False)))
+            core = _chain(core, core, keras.layers.Softmax())
+        if color_order == "bgr":
+            normalization = reverse_order(normalization)
+            core = _chain(core, _reverse, core)
+        if found is None or logits or color_order == "bgr":
+            model = _chain(core, _rescaling(normalization), core, name="classifier")
+        metadata = describe(name, labels, size_wh, resize, normalization, **more)
+        source = cls(model, core, metadata, layers, batch)
+        require_scores(source.scores(noise(size_wh)))
+        return source
+
+    def scores(self, pixels_nhwc: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Run the Keras model on uint8 pixels `(n, height, width, 3)`; return scores `(n, labels)`."""
+        batches = [
+            np.asarray(self.model(pixels_nhwc[start : start + self.batch].astype(np.float32), training=False))
+            for start in range(0, len(pixels_nhwc), self.batch)
+        ]
+        return np.concatenate(batches).astype(np.float32)
+
+    def float_tflite(self, takes: Takes) -> bytes:
+        """Convert to a float32 `.tflite`; see `Source`."""
+        return float_tflite(self._function(takes), self.metadata, takes, self.layers, self.model)
+
+    def float_onnx(self, takes: Takes) -> Any:
+        """Convert to a float32 ONNX model; see `Source`."""
+        return float_onnx(self._function(takes), self.metadata, takes, self.layers)
+
+    def _function(self, takes: Takes) -> Any:
+        network = self.core if takes == "numbers" and folded(self.metadata) else self.model
+
+        def scores(pixels: Any) -> Any:
+            import tensorflow as tf
+
+            return {"scores": network(tf.cast(pixels, tf.float32) if takes == "bytes" else pixels, training=False)}
+
+        return scores
+
+
+def load_keras_model(path: str | os.PathLike[str]) -> keras.Model:
+    """Load a `.keras` or `.h5` file. Raises FileError that says what is wrong with it.
+
+    Custom code inside the file is not run (`safe_mode`).
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileError(f"no such model file: {path}; give a .keras or .h5 file, or a run folder")
+    import keras
+
+    try:
+        model: Any = keras.models.load_model(path, compile=False, safe_mode=True)
+        return model
+    except Exception as error:  # Keras raises whatever the layer that failed raised
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise FileError(_own_code(path, str(error)) or f"Keras cannot load {path}: {reason}") from error
+
+
+def _own_code(path: Path, message: str) -> str | None:
+    """Name the layer of a file whose class is not Keras's own, if that is why Keras does not load it."""
+    found = re.search(r"Could not locate (?:class|function) '([^']+)'|Unknown (?:layer|object)[^']*'([^']+)'", message)
+    is_lambda = "Lambda" in message and found is None
+    if not found and not is_lambda:
+        return None
+    wanted = "Lambda" if is_lambda else next(filter(None, cast("re.Match[str]", found).groups())).split(">")[-1]
+    layers = [name for name, kind in _layers_of(path) if kind == wanted]
+    which = f"layer {layers[0]!r} of {path}" if layers else f"{path}"
+    what = "is a Lambda layer" if is_lambda else f"is of the class {wanted!r}, which Keras does not have"
+    return (
+        f"{which} {what if layers else what.replace('is', 'holds something that is', 1)}; no code from a model file is "
+        "run: load the model where that code is, write it with model.export(FOLDER), and give that folder"
+    )
+
+
+def _layers_of(path: Path) -> list[tuple[str, str]]:
+    """Return name and class of every layer that the configuration inside a `.keras` or `.h5` file lists."""
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                config = json.loads(archive.read("config.json"))
+        else:
+            import h5py
+
+            with h5py.File(path) as file:
+                config = json.loads(cast("Any", file.attrs["model_config"]))
+    except (OSError, KeyError, ValueError):
+        return []
+    found: list[tuple[str, str]] = []
+    open_ends: list[Any] = [config]
+    while open_ends:
+        each = open_ends.pop(0)
+        if isinstance(each, dict):
+            inner = each.get("config")
+            if isinstance(inner, dict) and "class_name" in each:
+                kind = str(each["class_name"]).split(">")[-1]  # "package>Class" in an .h5 file
+                found.append((str(each.get("name") or inner.get("name") or ""), kind))
+            open_ends.extend(each.values())
+        elif isinstance(each, list):
+            open_ends.extend(each)
+    return [(name, kind) for name, kind in found if name]
+
+
+def _input_size(model: keras.Model) -> tuple[tuple[int, int], int]:
+    """Return width and height of the input, and how many pictures one call takes."""
+    # A subclass of keras.Model has none, and a Sequential model refuses to say until it knows its input's shape.
+    inputs, outputs = getattr(model, "inputs", None), getattr(model, "outputs", None)
+    if not inputs or not outputs:
+        raise UsageError("the model does not declare its input; build it from a keras.Input")
+    if len(inputs) != 1 or len(outputs) != 1:
+        raise UsageError(f"a classifier has one input and one output, this model has {len(inputs)} and {len(outputs)}")
+    shape = tuple(inputs[0].shape)
+    size_wh, channels_first = input_layout(shape)
+    if channels_first:
+        raise UsageError(f"the model takes channels first, {shape}; Keras on a CPU computes with channels last only")
+    return size_wh, shape[0] or _BATCH
+
+
+def _require_finite(model: keras.Model) -> None:
+    if np.isfinite(sum(float(np.abs(weight).max(initial=0)) for weight in model.get_weights())):
+        return
+    broken = [layer.name for layer in model.layers if not all(map(_finite, layer.get_weights()))]
+    raise UsageError(f"the model holds NaN or infinite weights, first in layer {broken[0]!r}; train it again")
+
+
+def _chain(like: keras.Model, *steps: Callable[[Any], Any], name: str = "core") -> keras.Model:
+    """Build a model that does one step after the other, with an input as `like` has."""
+    import keras
+
+    batch, *shape = like.inputs[0].shape
+    inputs = x = keras.Input(tuple(shape), batch_size=batch, name="pixels")
+    for step in steps:
+        x = step(x)
+    return keras.Model(inputs, x, name=name)
+
+
+def _reverse(pixels: Any) -> Any:
+    return pixels[..., ::-1]
+
+
+def _leading_normalization(model: keras.Model) -> tuple[Normalization, Any, keras.Model] | None:
+    """Find a scalar Rescaling as the first layer: `x * scale + offset` is `(x - mean) / std`.
+
+    Returns:
+        what it does, the layer, and the network behind it.
+    """
+    import keras
+
+    computing = [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
+    first = computing[0] if computing else None
+    if not isinstance(first, keras.layers.Rescaling):
+        return None
+    scale, offset = np.asarray(first.scale, np.float64), np.asarray(first.offset, np.float64)
+    if scale.size != 1 or offset.size != 1 or not scale > 0:
+        return None
+    if isinstance(model, keras.Sequential):
+        # A loaded Sequential has rebuilt its graph layer by layer; `first.output` belongs to the first of these.
+        core = keras.Sequential([keras.Input(model.inputs[0].shape[1:]), *computing[1:]], name="core")
+    else:
+        try:
+            core = keras.Model(first.output, model.outputs[0], name="core")
+        except ValueError:  # another branch of the network takes the pixels as they are
+            return None
+    std = 1 / float(scale)
+    return Normalization((round(0.0 - float(offset) * std, 6),), (round(std, 6),)), first, core
+
+
+def _rescaling(normalization: Normalization) -> Any:
+    import keras
+
+    mean, std = np.asarray(normalization.mean), np.asarray(normalization.std)
+    scale, offset = 1 / std, -mean / std
+    if scale.size == 1:
+        return keras.layers.Rescaling(float(scale[0]), float(offset[0]), name="normalization")
+    return keras.layers.Rescaling(scale.tolist(), offset.tolist(), name="normalization")
+
+
+def _finite(weights: npt.NDArray[Any]) -> bool:
+    return bool(np.isfinite(weights).all())

@@ -1,0 +1,90 @@
+"""From the smallest and fastest recipe to the most faithful one, until a file passes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from edgevision_device import CheckError, FileError, MissingPackageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+__all__ = ["LADDER", "Ladder", "Rung", "ladder"]
+
+#: Recipes of TFLite in the order in which they are tried.
+LADDER = ("int8", "int8-selective", "int8x16", "dynamic", "float16")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Rung(Generic[T]):
+    """A recipe that was tried.
+
+    Attributes:
+        recipe: its name.
+        made: what `make` gave; None if it could not be made.
+        failure: why it failed, one line; None if it passed.
+    """
+
+    recipe: str
+    made: T | None
+    failure: str | None
+
+    def describe(self) -> str:
+        """Return one line."""
+        return f"{self.recipe}: {'passed' if self.failure is None else self.failure}"
+
+
+@dataclass(frozen=True)
+class Ladder(Generic[T]):
+    """The recipes that were tried, in this order; the last one passed, or none did."""
+
+    rungs: tuple[Rung[T], ...]
+
+    @property
+    def passed(self) -> Rung[T] | None:
+        """The rung that passed."""
+        return self.rungs[-1] if self.rungs and self.rungs[-1].failure is None else None
+
+    def require(self) -> Rung[T]:
+        """Return the rung that passed. Raises CheckError, with the reason of every rung, if none did."""
+        if self.passed is not None:
+            return self.passed
+        raise CheckError(f"no recipe passes: {'; '.join(rung.describe() for rung in self.rungs)}")
+
+
+def ladder(
+    make: Callable[[str], T],
+    judge: Callable[[T], str | None],
+    recipes: Sequence[str] = LADDER,
+    *,
+    on_rung: Callable[[Rung[T]], None] = lambda rung: None,
+) -> Ladder[T]:
+    """Make one file after the other and stop at the first that passes.
+
+    Args:
+        make: makes what is judged, a file or its record, with a recipe. Where it raises FileError, CheckError or
+            MissingPackageError, the rung fails with that reason; every other error ends the climb.
+        judge: returns why it fails, or None if it passes; see `Gate.failure`.
+        recipes: in the order in which they are tried.
+        on_rung: told of each rung when it is decided.
+
+    >>> climbed = ladder(str.upper, lambda made: None if made == "C" else "too coarse", "abcd")
+    >>> [rung.describe() for rung in climbed.rungs]
+    ['a: too coarse', 'b: too coarse', 'c: passed']
+    """
+    rungs: list[Rung[T]] = []
+    for recipe in recipes:
+        made: T | None = None
+        try:
+            made = make(recipe)
+            failure = judge(made)
+        except (FileError, CheckError, MissingPackageError) as error:
+            failure = str(error)
+        rungs.append(Rung(recipe, made, failure))
+        on_rung(rungs[-1])
+        if failure is None:
+            break
+    return Ladder(tuple(rungs))

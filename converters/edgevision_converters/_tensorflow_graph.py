@@ -1,0 +1,159 @@
+"""A function of TensorFlow as a float `.tflite` or ONNX model."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from edgevision_device import FileError
+
+from ._tflite_flatbuffer import compact, pack, unpack
+from ._tflite_names import name_tensors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from edgevision_device import Metadata
+
+    from ._source import Takes
+
+__all__ = ["OPSET", "float_onnx", "float_tflite"]
+
+#: The newest opset that tf2onnx 1.17 writes.
+OPSET = 18
+
+#: The numbers that tf2onnx and its optimizers append.
+_NUMBERED = re.compile(r"__\d+")
+_ROLES = {
+    ("Conv", 1): "weights",
+    ("Conv", 2): "bias",
+    ("MatMul", 1): "weights",
+    ("Gemm", 1): "weights",
+    ("Gemm", 2): "bias",
+}
+
+
+def float_tflite(
+    function: Callable[[Any], Any], metadata: Metadata, takes: Takes, layers: Mapping[str, bool], owner: Any
+) -> bytes:
+    """Convert a function with TensorFlow's converter; see `Source.float_tflite`.
+
+    Args:
+        function: takes what `takes` says, gives `{"scores": scores}`.
+        metadata: says the input's size.
+        takes: see `Takes`.
+        layers: names for tensors, see `name_tensors`.
+        owner: of the function's variables, which live as long as it does.
+
+    Raises:
+        FileError: an operator has no TFLite kernel; it and its layer are named.
+    """
+    import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import (  # pyright: ignore[reportMissingImports]
+        convert_variables_to_constants_v2,
+    )
+
+    pixels = _pixels(metadata, tf.uint8 if takes == "bytes" else tf.float32)
+    concrete = tf.function(function, input_signature=[pixels]).get_concrete_function()
+    # Keras 3 variables that stay variables end in READ_VARIABLE ops, which the calibrator cannot run.
+    frozen = convert_variables_to_constants_v2(concrete)
+    try:
+        model = tf.lite.TFLiteConverter.from_concrete_functions([frozen], owner).convert()
+    except Exception as error:  # the converter's own error type is not public
+        lacking = re.findall(r"tf\.(\w+)' op is neither a custom op nor a flex op", str(error))
+        for operator in frozen.graph.get_operations():
+            if operator.type in lacking:
+                raise _unsupported(operator.type, operator.name, layers, "tflite") from error
+        if lacking:
+            raise _unsupported(lacking[0], "", layers, "tflite") from error
+        raise
+    parsed = unpack(model)
+    name_tensors(parsed, layers)
+    compact(parsed)
+    return pack(parsed)
+
+
+def float_onnx(function: Callable[[Any], Any], metadata: Metadata, takes: Takes, layers: Mapping[str, bool]) -> Any:
+    """Convert a function with tf2onnx; see `Source.float_onnx`.
+
+    Raises:
+        FileError: an operator has no counterpart in ONNX; it and its layer are named.
+    """
+    import onnx
+    import tensorflow as tf
+    import tf2onnx
+
+    signature = [_pixels(metadata, tf.uint8 if takes == "bytes" else tf.float32)]
+    # tf2onnx's from_keras fails on Keras 3 (KeyError: keras_tensor_…).
+    proto, _ = tf2onnx.convert.from_function(
+        tf.function(function, input_signature=signature),
+        input_signature=signature,
+        opset=OPSET,
+        inputs_as_nchw=None if takes == "bytes" else ["pixels"],
+    )
+    for node in proto.graph.node:
+        # What it cannot translate, tf2onnx writes as it is.
+        if node.domain == "" and not onnx.defs.has(node.op_type):
+            raise _unsupported(node.op_type, node.name, layers, "onnx")
+    _rename(proto)
+    return proto
+
+
+def _unsupported(operator: str, name: str, layers: Mapping[str, bool], format: str) -> FileError:
+    """Say which operator of which layer has no counterpart, from the path that TensorFlow calls it by."""
+    parts = [each for part in name.split("/") for each in (re.sub(r"_\d+$", "", part), part)]
+    where = next((f"layer {part!r}" for part in parts if part in layers), f"{name!r}" if name else "the model")
+    other = {
+        "tflite": ("TFLite has no kernel for; it would need Select TF ops, which runtimes on devices lack", "onnx"),
+        "onnx": ("ONNX has no operator for", "tflite"),
+    }
+    why, instead = other[format]
+    return FileError(
+        f"{where} computes {operator}, which {why}: build it from other operations, or give --formats {instead}"
+    )
+
+
+def _pixels(metadata: Metadata, dtype: Any) -> Any:
+    import tensorflow as tf
+
+    width, height = metadata.size_wh
+    return tf.TensorSpec((1, height, width, 3), dtype, name="pixels")
+
+
+def _rename(proto: Any) -> None:
+    """Name constants after the node that uses them first, and number what tf2onnx numbered in order of appearance.
+
+    tf2onnx merges equal constants in the order of a set, so that which name survives differs from run to run.
+    """
+    graph = proto.graph
+    constants = {constant.name: constant for constant in graph.initializer}
+    used = [constants[name] for node in graph.node for name in node.input if name in constants]
+    in_order = list({constant.name: constant for constant in used}.values())
+    values = {name: name for name in (graph.input[0].name, graph.output[0].name, "")}
+    taken_values, taken_nodes = set(values), set[str]()
+    for node in graph.node:
+        node.name = _unique(_NUMBERED.sub("", node.name), taken_nodes)
+        for place, name in enumerate(node.input):
+            if name not in values:
+                role = _ROLES.get((node.op_type, place), f"constant{place}")
+                values[name] = _unique(f"{node.name}/{role}", taken_values)
+        for name in node.output:
+            if name not in values:
+                values[name] = _unique(_NUMBERED.sub("", name), taken_values)
+        node.input[:] = [values[name] for name in node.input]
+        node.output[:] = [values[name] for name in node.output]
+    ordered = [type(constant).FromString(constant.SerializeToString()) for constant in in_order]
+    for constant in ordered:
+        constant.name = values[constant.name]
+    del graph.initializer[:]
+    graph.initializer.extend(ordered)
+    del graph.value_info[:]
+
+
+def _unique(wanted: str, taken: set[str]) -> str:
+    name, number = wanted, 1
+    while name in taken:
+        number += 1
+        name = f"{wanted}_{number}"
+    taken.add(name)
+    return name

@@ -1,0 +1,73 @@
+"""Ranges of activations found on pictures, and static quantization with them, by TensorFlow's own steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import numpy.typing as npt
+
+__all__ = ["Calibrated"]
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """A float model that knows the range of each activation.
+
+    These are the steps that `tf.lite.TFLiteConverter` ends with, and they take a flatbuffer: from the same float model
+    they give the same bytes.
+
+    Attributes:
+        model: float32 TFLite flatbuffer.
+        numbers: what it was calibrated on, float32 `(n, …)`.
+    """
+
+    model: bytes
+    numbers: npt.NDArray[np.float32]
+    _ranged: bytes
+
+    @classmethod
+    def of(cls, model: bytes, numbers: npt.NDArray[np.float32]) -> Calibrated:
+        """Run a model with one float32 input `(1, …)` on `numbers`."""
+        calibrator = _calibrator(model)
+        return cls(model, numbers, calibrator.calibrate(lambda: _rows(numbers)))
+
+    def quantize(self, in_float: Sequence[str] = ()) -> bytes:
+        """Quantize weights and activations to int8, the input to uint8; the output stays float32.
+
+        Args:
+            in_float: tensors, by name, whose operators go on computing in float32.
+        """
+        import tensorflow as tf
+        from tensorflow.lite.python.convert import mlir_quantize  # pyright: ignore[reportMissingImports]
+
+        quantize: Any = mlir_quantize
+        return quantize(
+            self._ranged, input_data_type=tf.uint8, output_data_type=tf.float32, denylisted_nodes=set(in_float)
+        )
+
+    def quantize_16(self) -> bytes:
+        """Quantize weights to int8 and activations to int16; input and output stay float32."""
+        import tensorflow as tf
+
+        types = {"activations_type": tf.int16, "bias_type": tf.int64}
+        # The older quantizer, which alone writes 16-bit activations, calibrates by itself.
+        return _calibrator(self.model).calibrate_and_quantize(
+            lambda: _rows(self.numbers), tf.float32, tf.float32, allow_float=False, **types
+        )
+
+
+def _calibrator(model: bytes) -> Any:
+    from tensorflow.lite.python.optimize import calibrator  # pyright: ignore[reportMissingImports]
+
+    return calibrator.Calibrator(calibrator.add_intermediate_tensors(model))
+
+
+def _rows(numbers: npt.NDArray[np.float32]) -> Iterator[list[npt.NDArray[np.float32]]]:
+    for row in numbers:
+        yield [row[np.newaxis]]

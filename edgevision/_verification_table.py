@@ -1,0 +1,147 @@
+"""A verification as a table and lines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edgevision_converters import worst_layers
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+    from edgevision_converters import LayerError
+
+    from ._verification_record import Judgement, Verification, VerifiedFile
+
+__all__ = ["notes", "print_verification"]
+
+#: Of what is no terminal and has no width of its own.
+_WIDTH = 200
+#: Labels and layers that are named; the record has all.
+_NAMED = 5
+
+
+def print_verification(found: Verification, console: Console | None = None) -> None:
+    """Print a row per file, then what there is to say of each; on stdout unless told otherwise."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    if console is None:
+        console = Console()
+        console = console if console.is_terminal else Console(width=_WIDTH)
+    judged = found.judged
+    part = "all" if judged.part == "all" else f"the {judged.part}"
+    heading = f"against {found.source} ({found.source_kind}), on {part} pictures of {judged.data}"
+    # Text, never markup: a path may hold square brackets. Lines are whole, so that they can be searched for.
+    console.print(Text(f"{heading}: {len(judged.pictures):,}", "bold"), soft_wrap=True)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("file", overflow="fold")
+    for column in ("bytes", "top-1 %", "95 %", "same top-1 %", "lost", "gained", "mean diff.", "largest", "ECE %"):
+        table.add_column(column, justify="right", no_wrap=True, style="dim" if column == "95 %" else "")
+    table.add_column("gate")
+    table.add_row(Text(found.source), "", *_top1(found.source_judgement), *[""] * 5, _ece(found.source_judgement), "")
+    for file in found.files:
+        table.add_row(*_row(file))
+    console.print(table)
+    for file in found.files:
+        known = file.comparison.difference.distinguishable
+        console.print(Text(file.comparison.describe(), "bold" if known else ""), soft_wrap=True)
+    for line in notes(found):
+        console.print(Text(line, "dim"), soft_wrap=True)
+    for file in found.files:
+        if file.layers:
+            _print_layers(file, console)
+
+
+def notes(found: Verification) -> list[str]:
+    """Return what else there is to say: pairs of formats, labels that suffered most, rejection, how ECE is counted."""
+    lines = [pair.describe() for pair in found.pairs]
+    for file in found.files:
+        worst = file.agreement.worst_labels
+        if worst:
+            named = ", ".join(
+                f"{each.label} {100 * each.same_top1:.1f} % of {each.pictures}" for each in worst[:_NAMED]
+            )
+            more = f", {len(worst) - _NAMED} labels more" if len(worst) > _NAMED else ""
+            lines.append(f"{file.name}: least agreement: {named}{more}")
+        told = file.judgement
+        if file.metadata.reject_threshold > 0:
+            wrong = told.accepted - told.accepted_right
+            lines.append(
+                f"{file.name}: rejects {100 * (1 - told.accepted / told.pictures):.1f} % of the pictures (score below "
+                f"{file.metadata.reject_threshold:.3g}); {wrong} of {told.accepted:,} accepted answers are wrong"
+            )
+        if file.metadata.temperature != 1:
+            lines.append(f"{file.name}: ECE with its temperature {file.metadata.temperature:g}")
+    bins = len(found.source_judgement.calibration.bins)
+    lines.append(f"gate: {found.gate.describe()}; ECE in up to 15 bins of equal mass ({bins} for the source)")
+    return lines
+
+
+def _row(file: VerifiedFile) -> list[RenderableType]:
+    from rich.text import Text
+
+    agreement, told = file.agreement, file.judgement
+    return [
+        Text(file.name),
+        f"{file.size_bytes:,}",
+        *_top1(told),
+        f"{100 * agreement.same_top1:.2f}",
+        str(file.comparison.count("lost")),
+        str(file.comparison.count("gained")),
+        f"{agreement.mean_difference:.2g}",
+        f"{agreement.largest_difference:.2g}",
+        _ece(told),
+        Text("passes", "green") if file.failure is None else Text("fails", "bold red"),
+    ]
+
+
+def _top1(told: Judgement) -> tuple[str, str]:
+    low, high = told.accuracy.interval
+    return f"{100 * told.accuracy.share:.1f}", f"{100 * low:.1f} to {100 * high:.1f}"
+
+
+def _ece(told: Judgement) -> str:
+    return f"{100 * told.calibration.error:.1f}"
+
+
+def _print_layers(file: VerifiedFile, console: Console) -> None:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    console.print(Text(f"layers of {file.name}: own error, and with what the layers before have lost", "bold"))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("layer", overflow="fold")
+    table.add_column("operator")
+    for column in ("own dB", "own rms / step", "clipped %", "total dB"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("")
+    for layer in file.layers:
+        if layer.snr_db < float("inf") or layer.scale is not None:
+            table.add_row(*_layer_row(layer))
+    console.print(table)
+    worst = worst_layers(file.layers, _NAMED)
+    if worst:
+        named = ", ".join(f"{each.layer} {each.snr_db:.1f} dB" for each in worst)
+        console.print(Text(f"{file.name}: worst layers: {named}"), soft_wrap=True)
+    if any(each.bits == 8 for each in file.layers):
+        told = ", ".join(each.layer for each in file.layers if each.suspect) or "none"
+        line = f"{file.name}: layers whose own error is above 0.7 of a step, where rounding alone costs 0.289: {told}"
+        console.print(Text(line), soft_wrap=True)
+
+
+def _layer_row(layer: LayerError) -> list[RenderableType]:
+    from rich.text import Text
+
+    return [
+        Text(layer.layer),
+        layer.operator,
+        f"{layer.snr_db:.1f}",
+        "float" if layer.rms_over_scale is None else f"{layer.rms_over_scale:.3f}",
+        f"{100 * layer.clipped:.2f}" if layer.clipped else "",
+        f"{layer.total_snr_db:.1f}",
+        Text("suspect", "bold red") if layer.suspect else "",
+    ]
