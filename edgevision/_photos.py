@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 from importlib import resources
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgevision_device import MissingPackageError, decode_picture, preprocess
+from edgevision_converters import Calibration
+from edgevision_device import DataOrigin, MissingPackageError, decode_picture, hash_pictures, preprocess
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy.typing as npt
 
-__all__ = ["CALIBRATION_PHOTOS", "VERIFICATION_PHOTOS", "photo_crops"]
+__all__ = ["CALIBRATION_PHOTOS", "VERIFICATION_PHOTOS", "calibration_photos", "photo_crops"]
 
 CALIBRATION_PHOTOS = (
     "astronaut.png",
@@ -32,8 +34,24 @@ CALIBRATION_PHOTOS = (
 VERIFICATION_PHOTOS = ("chelsea.png", "coffee.png", "camera.png", "gravel.png", "moon.png", "motorcycle_left.png")
 
 
-def photo_crops(names: Sequence[str], count: int, size_wh: tuple[int, int], seed: int) -> npt.NDArray[np.uint8]:
+def calibration_photos(count: int, size_wh: tuple[int, int], seed: int, instead: str) -> Calibration:
+    """Return crops of the photographs that are for calibration; see `photo_crops`."""
+    crops = photo_crops(CALIBRATION_PHOTOS, count, size_wh, seed, instead)
+    digests = [("", hashlib.sha256(crop).hexdigest()) for crop in crops]
+    return Calibration(crops, DataOrigin("photos inside scikit-image", hash_pictures(digests), count))
+
+
+def photo_crops(
+    names: Sequence[str], count: int, size_wh: tuple[int, int], seed: int, instead: str | None = None
+) -> npt.NDArray[np.uint8]:
     """Return crops of 0.4 to 1 of the shorter side, half of them mirrored, the same ones for the same seed.
+
+    Args:
+        names: of the photographs.
+        count: of the crops.
+        size_wh: of the crops.
+        seed: of the choice.
+        instead: what a user can do who does not want to install scikit-image.
 
     Returns:
         uint8 RGB pixels, `(count, height, width, 3)`.
@@ -46,8 +64,8 @@ def photo_crops(names: Sequence[str], count: int, size_wh: tuple[int, int], seed
         photos = [decode_picture((folder / name).read_bytes()) for name in names]
     except (ModuleNotFoundError, FileNotFoundError) as error:
         raise MissingPackageError(
-            "without --calibrate DATA, files are calibrated and verified on the photographs inside scikit-image, "
-            "which is not installed; pip install 'edgevision[pretrained]'"
+            "calibration takes the photographs inside scikit-image, which is not installed; "
+            f"pip install 'edgevision[pretrained]'{f', or {instead}' if instead else ''}"
         ) from error
     generator = np.random.default_rng(seed)
     crops: list[npt.NDArray[np.uint8]] = []

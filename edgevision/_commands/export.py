@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from edgevision_converters import RECIPES
 from edgevision_device import RESIZE_MODES
 
+from .._console import stdout_console
 from .._export import ExportOptions, export
 from .._networks import PRETRAINED
 from .._progress import say
@@ -89,7 +90,6 @@ def print_files(files: list[ExportedFile], *, as_json: bool = False) -> None:
             }
             print(json.dumps(record))
         return
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
@@ -103,9 +103,7 @@ def print_files(files: list[ExportedFile], *, as_json: bool = False) -> None:
             f"{file.agreement.largest_difference:.2g}",
             f"{file.agreement.runtime}, {file.agreement.pictures} pictures",
         )
-    console = Console()
-    # What is no terminal has no width of its own; no line needs to break there.
-    (console if console.is_terminal else Console(width=200)).print(table)
+    stdout_console().print(table)
     for warning in filter(None, map(_warning, files)):
         say(f"warning: {warning}")
 
