@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import pytest
 
 from edgevision._commands.imagenet import parse_weights, print_comparison, print_top, run
@@ -18,7 +19,7 @@ from edgevision._imagenet import decode_sizes, imagenet_compare, imagenet_top, j
 from edgevision._imagenet_files import NetworkFiles
 from edgevision._imagenet_meanings import imagenet_label, parse_means, read_meanings
 from edgevision._imagenet_record import ImagenetComparison, ImagenetRow, TopLabels
-from edgevision._networks import PRETRAINED, imagenet_labels
+from edgevision._networks import PRETRAINED, RANDOM, imagenet_labels
 from edgevision_benchmarks import Accuracy
 from edgevision_device import (
     Classifier,
