@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgevision_converters import Calibration, SourceModel, chosen, export_model, load_keras_model, plan_files
-from edgevision_device import DataOrigin, FileError, UsageError, hash_pictures, quiet_native, read_labels, require_known
+from edgevision_device import FileError, UsageError, quiet_native, read_labels, require_known
 
 from ._datasets import load_data
 from ._networks import NETWORKS, PRETRAINED, imagenet_labels
-from ._photos import CALIBRATION_PHOTOS, VERIFICATION_PHOTOS, photo_crops
+from ._photos import VERIFICATION_PHOTOS, calibration_photos, photo_crops
 from ._progress import decoding_bar, say, say_skipped
 from ._run import is_run, read_run
 
@@ -183,9 +182,7 @@ def _outside_pictures(source: SourceModel, options: ExportOptions) -> tuple[Cali
     if options.calibrate is not None:
         return _parts(_load(options.calibrate, source, options, options.data_dir), options)
     size_wh, count = source.metadata.size_wh, options.calibration_pictures
-    crops = photo_crops(CALIBRATION_PHOTOS, count, size_wh, options.seed)
-    digests = [("", hashlib.sha256(crop).hexdigest()) for crop in crops]
-    calibration = Calibration(crops, DataOrigin("photos inside scikit-image", hash_pictures(digests), count))
+    calibration = calibration_photos(count, size_wh, options.seed, "give --calibrate DATA")
     return calibration, photo_crops(VERIFICATION_PHOTOS, 100, size_wh, options.seed)
 
 

@@ -185,6 +185,8 @@ class Job:
     ) -> Trained:
         """Make the classifier, and let it judge every part; features that are there are not computed again."""
         model = as_classifier(whole, self.options.model)
+        if self.options.precision != "float32":
+            cached = None  # the model that is saved computes its features in float32
         judge = model if cached is None else as_classifier(cached[0], self.options.model)
         scores: dict[str, npt.NDArray[np.float32]] = {}
         for part in PARTS:
