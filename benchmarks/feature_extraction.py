@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from edgevision import Augmentation, TrainingOptions, load_data, train
-from edgevision_benchmarks import compare_paired, wilson_interval
+from edgevision_benchmarks import Accuracy, compare_paired
 
 
 def textbook(data: str, options: TrainingOptions, augmentation: Augmentation) -> tuple[float, np.ndarray]:
@@ -99,9 +99,7 @@ def main() -> None:
         val = load_data(args.data, size, options.resize).val
     right_theirs, right_mine = theirs == val.targets, mine == val.targets
     for name, took, right in (("textbook", textbook_seconds, right_theirs), ("edgevision", seconds, right_mine)):
-        low, high = wilson_interval(int(right.sum()), len(right))
-        accuracy = f"{100 * right.mean():.1f} % ({100 * low:.1f} to {100 * high:.1f})"
-        print(f"{name:10}  {took:7.1f} s  val top-1 {accuracy} of {len(right)} pictures")
+        print(f"{name:10}  {took:7.1f} s  val top-1 {Accuracy.of(right).describe()} of {len(right)} pictures")
     print(f"{textbook_seconds / seconds:.1f} times faster; {compare_paired(right_theirs, right_mine).describe()}")
 
 

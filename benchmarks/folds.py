@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from edgevision import Augmentation, Splits, TrainingOptions, load_data, split_folds, train
-from edgevision_benchmarks import compare_paired, wilson_interval
+from edgevision_benchmarks import Accuracy, compare_paired
 from edgevision_device import find_parts
 
 
@@ -87,13 +87,12 @@ def main() -> None:
             for way, options in ways.items():
                 found = right_of(folder, Path(scratch) / f"{way} {number}", options)
                 right[way] |= {Path(name).relative_to("test").as_posix(): each for name, each in found.items()}
-                share = np.mean(list(found.values()))
-                print(f"fold {number} {way}: {100 * share:.1f} % of {len(found)} pictures", flush=True)
+                accuracy = Accuracy(sum(found.values()), len(found))
+                print(f"fold {number} {way}: {accuracy.describe()} of {len(found)} pictures", flush=True)
     names = sorted(right["features"])
     answers = {way: np.array([each[name] for name in names]) for way, each in right.items()}
     for way, each in answers.items():
-        low, high = wilson_interval(int(each.sum()), len(each))
-        print(f"{way:19} {100 * each.mean():.1f} % ({100 * low:.1f} to {100 * high:.1f}) of {len(each)} pictures")
+        print(f"{way:19} {Accuracy.of(each).describe()} of {len(each)} pictures")
         if way != "features":
             print(f"{'':19} against features: {compare_paired(answers['features'], each).describe()}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -62,7 +63,8 @@ class Changes:
         digest = self.pictures.hashes[place]
         if self._is_plain(copy):
             return digest
-        return f"{digest} {copy} {self.seed} {self.augmentation}"
+        # Short, because a store's index holds one for every copy.
+        return hashlib.sha256(f"{digest} {copy} {self.seed} {self.augmentation}".encode()).hexdigest()
 
     def _is_plain(self, copy: int) -> bool:
         return self.augmentation.changes_nothing or (copy == 0 and self.copies > 0)

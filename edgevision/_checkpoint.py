@@ -122,6 +122,10 @@ class Checkpoint:
             raise FileError(f"{path} does not fit the model ({error}); start anew with --overwrite") from error
         return PhaseState(told["history"], best, told["loss"], told["waited"], told["seconds"], told["done"])
 
+    def seconds(self) -> float:
+        """Return what the epochs that are behind it took."""
+        return sum(_told(path)["seconds"] for path in self.folder.glob("*.npz"))
+
     def has_state(self) -> bool:
         """Say whether there is anything to go on with."""
         return any(self.folder.glob("*.npz"))
@@ -129,6 +133,11 @@ class Checkpoint:
     def remove(self) -> None:
         """Forget the training: its run folder is complete, or it can never be."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _told(path: Path) -> dict[str, Any]:
+    with np.load(path) as stored:
+        return json.loads(str(stored["state"]))
 
 
 def _variables(model: keras.Model) -> list[Any]:

@@ -7,16 +7,17 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgevision_benchmarks import Accuracy
 from edgevision_converters import load_keras_model
 from edgevision_device import UsageError, quiet_native
 
 from ._checkpoint import Checkpoint
 from ._flips import Comparison, compare_answers
-from ._judging import HeldOut, answers_of_model
+from ._judging import answers_of_model
 from ._progress import say
 from ._run import is_run, read_run, refuse_run
+from ._run_data import HeldOut
 from ._sweep_axes import without_augmentation
-from ._sweep_record import Accuracy
 from ._training import absolute, absolute_paths, train
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def compare_augmentation(
     pictures = HeldOut(options.strict)
     part, seen = pictures.of(trained[0])
     answers = [answers_of_model(load_keras_model(run.model_path), seen) for run in trained]
-    accuracies = [Accuracy(int(each.right.sum()), len(seen)) for each in answers]
+    accuracies = [Accuracy.of(each.right) for each in answers]
     comparison = compare_answers("without augmentation", answers[1], "with augmentation", answers[0])
     return AugmentationEffect(trained[0], trained[1], part, accuracies[0], accuracies[1], comparison)
 

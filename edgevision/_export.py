@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import importlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,10 +24,8 @@ from edgevision_converters import (
 )
 from edgevision_device import (
     COLOR_ORDERS,
-    DataOrigin,
     FileError,
     UsageError,
-    hash_pictures,
     mark_pictures,
     quiet_native,
     read_labels,
@@ -37,7 +34,7 @@ from edgevision_device import (
 
 from ._datasets import load_data
 from ._networks import NETWORKS, PRETRAINED, imagenet_labels
-from ._photos import CALIBRATION_PHOTOS, VERIFICATION_PHOTOS, photo_crops, photo_digests
+from ._photos import VERIFICATION_PHOTOS, calibration_photos, photo_crops
 from ._progress import decoding_bar, say, say_skipped
 from ._run import is_run, read_run
 
@@ -51,7 +48,7 @@ if TYPE_CHECKING:
 
     from ._pictures import Splits
 
-__all__ = ["ExportOptions", "export"]
+__all__ = ["ExportOptions", "export", "plan_export"]
 
 
 @dataclass(frozen=True)
@@ -115,10 +112,7 @@ def export(
         on_start: called with each file's name before its conversion; default: a line on stderr.
     """
     options = options or ExportOptions()
-    kind, name = _kind(model, options)
-    name = name if options.name is None else options.name
-    formats = _formats(Path(model), kind, options.formats)
-    plan_files(name, out, formats, options.recipes, overwrite=overwrite)
+    kind, name, formats = _plan(model, out, options, overwrite=overwrite)
     if kind.tensorflow:
         say("starting TensorFlow, loading the model")
         with quiet_native(keep=lambda line: False):  # the backend greets from C++ when it is first imported
@@ -139,6 +133,23 @@ def export(
         if error.filename is None:  # a full disk does not say which one it is
             error.filename = str(out)
         raise
+
+
+def plan_export(
+    model: str | os.PathLike[str], out: str | os.PathLike[str], options: ExportOptions, *, overwrite: bool = False
+) -> None:
+    """Raise, before any slow work, what `export` would about the model, the options and files that exist."""
+    _plan(model, out, options, overwrite=overwrite)
+
+
+def _plan(
+    model: str | os.PathLike[str], out: str | os.PathLike[str], options: ExportOptions, *, overwrite: bool
+) -> tuple[_Kind, str, list[str] | None]:
+    kind, name = _kind(model, options)
+    name = name if options.name is None else options.name
+    formats = _formats(Path(model), kind, options.formats)
+    plan_files(name, out, formats, options.recipes, overwrite=overwrite)
+    return kind, name, formats
 
 
 _Prepared = tuple["Source", Calibration | None, "npt.NDArray[np.uint8]"]
@@ -276,10 +287,7 @@ def _outside_pictures(source: Source, options: ExportOptions) -> tuple[Calibrati
     if options.calibrate is not None:
         return _parts(_load(options.calibrate, source, options, options.data_dir), options)
     size_wh, count = source.metadata.size_wh, options.calibration_pictures
-    crops = photo_crops(CALIBRATION_PHOTOS, count, size_wh, options.seed)
-    digests = [("", hashlib.sha256(crop).hexdigest()) for crop in crops]
-    marks = mark_pictures(photo_digests(CALIBRATION_PHOTOS), _MARKS)
-    calibration = Calibration(crops, DataOrigin("photos inside scikit-image", hash_pictures(digests), count, marks))
+    calibration = calibration_photos(count, size_wh, options.seed, "give --calibrate DATA")
     return calibration, photo_crops(VERIFICATION_PHOTOS, 100, size_wh, options.seed)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
+import operator
 import re
 import shutil
 import uuid
@@ -19,7 +21,7 @@ from ._hardware import jit_compile, keras_backend
 from ._progress import decoding_bar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     import keras
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
     from ._batches import Changes
 
-__all__ = ["Features", "compute", "fingerprint", "run_frozen"]
+__all__ = ["Features", "compute", "fingerprint", "make_ready", "run_frozen"]
 
 _BATCH = 32
 #: Raised when augmentation changes what it does, so that features of old copies are not used.
@@ -78,7 +80,7 @@ class Features:
         return found
 
 
-def compute(model: keras.Model, changes: Changes, resize: str, what: str) -> Features:
+def compute(model: keras.Model, parts: Mapping[str, Changes], resize: str, what: str) -> dict[str, Features]:
     """Run a frozen model on every copy of every picture that it has not seen yet, and map the rest from disk.
 
     What is kept is found by the model's weights and the picture's content, so that a picture that is added to a folder,
@@ -86,31 +88,38 @@ def compute(model: keras.Model, changes: Changes, resize: str, what: str) -> Fea
 
     Args:
         model: one input of pixels 0..255, one output.
-        changes: the pictures.
+        parts: the pictures, all of one size.
         resize: how they reached their size.
         what: of the progress bar.
 
     Raises:
         FileError: the disk has no room for them.
     """
-    size_wh = changes.pictures.store.shape[2], changes.pictures.store.shape[1]
-    where = (keras_backend(), _FEATURES_VERSION, VERSION, load_opencv().__version__)
-    key = hashlib.sha256(f"{fingerprint(model)} {size_wh} {resize} {where}".encode()).hexdigest()[:32]
+    height, width = next(iter(parts.values())).pictures.store.shape[1:3]
+    versions = (keras_backend(), _FEATURES_VERSION, VERSION, load_opencv().__version__)
+    key = hashlib.sha256(f"{fingerprint(model)} {(width, height)} {resize} {versions}".encode()).hexdigest()[:32]
     folder = cache_folder() / "features" / key
-    copies = max(1, changes.copies)
-    wanted = [[changes.identifier(copy, place) for place in range(len(changes.pictures))] for copy in range(copies)]
     known = _read_index(folder)
-    missing = [
-        (copy, np.array([place for place, name in enumerate(names) if name not in known], np.int64))
-        for copy, names in enumerate(wanted)
-    ]
-    if any(len(places) for _, places in missing):
-        _append(folder, model, changes, missing, wanted, what)
+    missing = {
+        changes.identifier(copy, place): (part, copy, place)
+        for part, changes in parts.items()
+        for copy in range(max(1, changes.copies))
+        for place in range(len(changes.pictures))
+        if changes.identifier(copy, place) not in known
+    }
+    if missing:
+        _append(folder, model, parts, missing, what)
         known = _read_index(folder)
-    used = sorted({known[name][0] for names in wanted for name in names})
+    return {part: _find(folder, known, changes) for part, changes in parts.items()}
+
+
+def _find(folder: Path, known: Mapping[str, tuple[str, int]], changes: Changes) -> Features:
+    copies, count = max(1, changes.copies), len(changes.pictures)
+    found = [known[changes.identifier(copy, place)] for copy in range(copies) for place in range(count)]
+    used = sorted({path for path, _ in found})
     index = {path: place for place, path in enumerate(used)}
-    where = np.array([[(index[known[name][0]], known[name][1]) for name in names] for names in wanted], np.int64)
-    return Features(tuple(np.load(folder / path, mmap_mode="r") for path in used), where.reshape(copies, -1, 2))
+    where = np.array([(index[path], row) for path, row in found], np.int64).reshape(copies, count, 2)
+    return Features(tuple(np.load(folder / path, mmap_mode="r") for path in used), where)
 
 
 def _read_index(folder: Path) -> dict[str, tuple[str, int]]:
@@ -126,33 +135,34 @@ def _read_index(folder: Path) -> dict[str, tuple[str, int]]:
 def _append(
     folder: Path,
     model: keras.Model,
-    changes: Changes,
-    missing: Sequence[tuple[int, npt.NDArray[np.int64]]],
-    wanted: Sequence[Sequence[str]],
+    parts: Mapping[str, Changes],
+    missing: Mapping[str, tuple[str, int, int]],
     what: str,
 ) -> None:
-    count = sum(len(places) for _, places in missing)
     shape = tuple(model.outputs[0].shape[1:])
-    needed, free = 4 * count * int(np.prod(shape)), shutil.disk_usage(_existing(folder)).free
+    needed, free = 4 * len(missing) * int(np.prod(shape)), shutil.disk_usage(_existing(folder)).free
     if needed > free:
         raise FileError(
-            f"the features of {count:,} pictures need {needed / 1e6:,.0f} MB in {folder}, {free / 1e6:,.0f} MB are "
-            "free; make room, set EDGEVISION_CACHE to another disk, or give fewer --copies"
+            f"the features of {len(missing):,} pictures need {needed / 1e6:,.0f} MB in {folder}, {free / 1e6:,.0f} MB "
+            "are free; make room, set EDGEVISION_CACHE to another disk, or give fewer --copies"
         )
-    model.compile(jit_compile=jit_compile())  # pyright: ignore[reportArgumentType]
-    name, names, done = uuid.uuid4().hex, list[str](), 0
+    wanted = list(missing.values())
+
+    def pixels(places: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+        alike = itertools.groupby((wanted[place] for place in places), operator.itemgetter(0, 1))
+        return np.concatenate(
+            [parts[part].pixels(copy, np.array([place for *_, place in group])) for (part, copy), group in alike]
+        )
+
+    name = uuid.uuid4().hex
     with decoding_bar(what) as on_progress, writing(folder / f"{name}.npy") as temporary, temporary.open("wb") as file:
         # Written, not mapped: on a full disk a write fails, where a mapping kills the process (SIGBUS).
-        header = {"descr": "<f4", "fortran_order": False, "shape": (count, *shape)}
+        header = {"descr": "<f4", "fortran_order": False, "shape": (len(missing), *shape)}
         np.lib.format.write_array_header_1_0(file, header)
-        for copy, places in missing:
-            for rows in run_frozen(model, lambda chosen, copy=copy: changes.pixels(copy, chosen), places):
-                file.write(rows.astype("<f4").tobytes())
-                done += len(rows)
-                on_progress(done, count)
-            names += [wanted[copy][place] for place in places]
+        for rows in run_frozen(model, pixels, np.arange(len(missing)), on_progress):
+            file.write(rows.astype("<f4").tobytes())
     with writing(folder / f"{name}.json") as temporary:
-        temporary.write_text(json.dumps(names), encoding="utf-8")
+        temporary.write_text(json.dumps(list(missing)), encoding="utf-8")
 
 
 def run_frozen(
@@ -161,13 +171,20 @@ def run_frozen(
     places: npt.NDArray[np.int64],
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Iterator[npt.NDArray[np.float32]]:
-    """Yield a compiled model's float32 outputs for the inputs at `places`, batch by batch."""
+    """Yield a model's float32 outputs for the inputs at `places`, batch by batch."""
+    make_ready(model)
     for start in range(0, len(places), _BATCH):
         chosen = places[start : start + _BATCH]
         # One shape for all batches: another would be compiled anew.
         filled = inputs(np.resize(chosen, _BATCH)).astype(np.float32)
         yield np.asarray(model.predict_on_batch(filled), np.float32)[: len(chosen)]
         on_progress(start + len(chosen), len(places))
+
+
+def make_ready(model: keras.Model) -> None:
+    """Compile a model that is only to answer."""
+    if not model.compiled:  # compiling again would trace again
+        model.compile(jit_compile=jit_compile())  # pyright: ignore[reportArgumentType]
 
 
 def _existing(folder: Path) -> Path:

@@ -46,7 +46,7 @@ def fit(
     options: TrainingOptions,
     phase: Phase,
     checkpoint: Checkpoint,
-    state: PhaseState | None = None,
+    state: PhaseState,
 ) -> dict[str, list[float]]:
     """Train until the phase ends and leave the model with the weights of its best epoch.
 
@@ -66,9 +66,6 @@ def fit(
     """
     import keras
 
-    from ._checkpoint import PhaseState
-
-    state = state or PhaseState()
     keeper = _make_keeper(options, phase, checkpoint, state)
     if not state.done:
         with training_bar(phase.name, phase.epochs, len(batches), state.epochs) as bar:

@@ -19,7 +19,7 @@ from edgevision_device import (
     read_picture,
 )
 
-from ._cache import decode_all
+from ._datasets._folder import decode
 from ._imagenet_files import RESIZE, NetworkFile, NetworkFiles
 from ._imagenet_meanings import Meanings, read_meanings
 from ._imagenet_record import ImagenetComparison, ImagenetRow, TopLabels
@@ -184,31 +184,14 @@ def _labelled(folder: Path) -> list[LabelledPicture]:
 
 
 def decode_sizes(
-    folder: Path, found: Sequence[LabelledPicture], sizes_wh: set[tuple[int, int]], *, strict: bool
+    folder: Path, found: list[LabelledPicture], sizes_wh: set[tuple[int, int]], *, strict: bool
 ) -> tuple[dict[tuple[int, int], Pictures], tuple[str, ...]]:
     """Decode the pictures once for each size, and return those that cannot be read."""
-    labels = tuple(sorted({each.label for each in found}))
     by_size: dict[tuple[int, int], Pictures] = {}
     skipped: tuple[str, ...] = ()
     for size_wh in sorted(sizes_wh):
         with decoding_bar() as on_progress:
-            decoded = decode_all([each.path for each in found], size_wh, RESIZE, on_progress)
-        skipped = decoded.skipped
-        if strict and skipped:
-            raise PictureError(f"{skipped[0]} (1 of {len(skipped)}; without --strict they are skipped)")
-        kept = [found[place] for place in decoded.places]
-        lost = set(labels) - {each.label for each in kept}
-        if lost:
-            raise DataError(f"label {min(lost)!r} has no picture that can be read in {folder}")
-        by_size[size_wh] = Pictures(
-            decoded.store,
-            np.arange(len(kept)),
-            np.array([labels.index(each.label) for each in kept], np.int64),
-            labels,
-            tuple(each.path.relative_to(folder).as_posix() for each in kept),
-            decoded.hashes,
-            folder.resolve().name,
-        )
+            by_size[size_wh], skipped = decode(found, folder, size_wh, RESIZE, strict, on_progress)
     return by_size, skipped
 
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from edgevision_converters import RECIPES, Calibration, SourceModel, export_model, plan_files
-from edgevision_device import DataOrigin, EdgevisionError, UsageError, hash_pictures, quiet_native, require_known
+from edgevision_converters import RECIPES, SourceModel, export_model, plan_files
+from edgevision_device import EdgevisionError, UsageError, quiet_native, require_known
 
 from ._arithmetic import layer_costs, total_costs
 from ._networks import NETWORKS, PRETRAINED, RANDOM, imagenet_labels
-from ._photos import CALIBRATION_PHOTOS, photo_crops
+from ._photos import calibration_photos
 from ._progress import say
 
 if TYPE_CHECKING:
@@ -139,7 +138,9 @@ class NetworkFiles:
             yield files
 
     def _make(self, name: str, out: Path, verification: npt.NDArray[np.uint8]) -> NetworkFile:
-        calibration = _calibration(self.sizes_wh[name]) if self.recipe == "int8" else None
+        calibration = None
+        if self.recipe == "int8":
+            calibration = calibration_photos(_CALIBRATION, self.sizes_wh[name], 0, "choose another --recipe")
         weights = self.weights.get(name)
         model = NETWORKS[name].classifier(weights)
         parameters, macs = total_costs(layer_costs(model))
@@ -155,9 +156,3 @@ class NetworkFiles:
         )
         size_wh = source.metadata.size_wh
         return NetworkFile(name, weights == RANDOM, file.path, size_wh, file.size_bytes, parameters, macs)
-
-
-def _calibration(size_wh: tuple[int, int]) -> Calibration:
-    crops = photo_crops(CALIBRATION_PHOTOS, _CALIBRATION, size_wh, 0)
-    digests = [("", hashlib.sha256(crop).hexdigest()) for crop in crops]
-    return Calibration(crops, DataOrigin("photos inside scikit-image", hash_pictures(digests), len(crops)))

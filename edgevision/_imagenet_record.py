@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ._sweep_record import Accuracy
+from edgevision_benchmarks import Accuracy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -76,11 +76,10 @@ class ImagenetRow:
         against_first: PairedDifference | None,
     ) -> ImagenetRow:
         """Count which pictures have the right label first, and among the best five: bool `(n, 2)`."""
-        top1, top5 = (Accuracy(int(column.sum()), len(pictures)) for column in right.T)
-        recall: dict[str, Accuracy] = {}
-        for target, label in enumerate(pictures.labels):
-            own = right[pictures.targets == target, 0]
-            recall[label] = Accuracy(int(own.sum()), len(own))
+        top1, top5 = (Accuracy.of(column) for column in right.T)
+        recall = {
+            label: Accuracy.of(right[pictures.targets == target, 0]) for target, label in enumerate(pictures.labels)
+        }
         return cls(file, top1, top5 if meanings.complete else None, recall, latency, against_first)
 
     def describe(self) -> str:

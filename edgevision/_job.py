@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ._batches import Changes, make_batches
-from ._features import compute, run_frozen
+from ._features import compute, make_ready, run_frozen
 from ._fit import Phase, fit, prepare
-from ._hardware import Hardware, jit_compile
 from ._networks import NETWORKS
 from ._progress import decoding_bar
-from ._transfer import as_classifier, in_float32, make_head, split_before
+from ._transfer import as_classifier, make_head, split_before
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import keras
     import numpy.typing as npt
 
     from ._batches import Rows
     from ._checkpoint import Checkpoint
+    from ._features import Features
+    from ._hardware import Hardware
     from ._options import TrainingOptions
     from ._pictures import Pictures, Splits
 
@@ -38,13 +41,11 @@ class Trained:
         model: pixels 0..255 to softmax scores.
         history: by phase, then by metric: one number per epoch.
         scores: of each part that has pictures, float32 `(n, labels)`.
-        seconds_before: that epochs took in a process that was interrupted.
     """
 
     model: keras.Model
     history: dict[str, dict[str, list[float]]]
     scores: dict[str, npt.NDArray[np.float32]]
-    seconds_before: float
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,6 @@ class Job:
     hardware: Hardware
     checkpoint: Checkpoint
     teacher: keras.Model | None
-    _seconds_before: list[float] = field(default_factory=list[float])
 
     def from_scratch(self, body: keras.Model) -> Trained:
         """Train every layer."""
@@ -108,21 +108,18 @@ class Job:
     def _unchanged(self, pictures: Pictures) -> Changes:
         return Changes(pictures, type(self.options.changes)(), self.options.seed)
 
-    def _rows(self, model: keras.Model, changes: Changes) -> dict[str, Rows]:
+    def _rows(self, model: keras.Model, changes: Changes) -> dict[str, Features]:
         """Return what a frozen model says of every part, computed where it is not known."""
-        parts = {part: self._unchanged(getattr(self.splits, part)) for part in PARTS[1:]}
-        return {
-            part: compute(model, each, self.options.resize, f"features of {part}")
-            for part, each in {"train": changes, **parts}.items()
-            if len(each.pictures)
-        }
+        parts = {"train": changes} | {part: self._unchanged(getattr(self.splits, part)) for part in PARTS[1:]}
+        parts = {part: each for part, each in parts.items() if len(each.pictures)}
+        return compute(model, parts, self.options.resize, "features")
 
     def _run_phase(
         self,
         model: keras.Model,
         name: str,
         changes: Changes,
-        rows: dict[str, Rows] | None,
+        rows: Mapping[str, Rows] | None,
     ) -> dict[str, list[float]]:
         options, splits = self.options, self.splits
         epochs, rate = options.epochs, options.learning_rate
@@ -131,13 +128,12 @@ class Job:
         assert epochs is not None
         assert rate is not None
         phase = Phase(name, epochs, rate, options.trained_head, len(splits.labels))
-        soft: dict[str, Rows] | None = None
+        soft: Mapping[str, Rows] | None = None
         if self.teacher is not None:
             soft = self._live(changes) if changes.fresh else self._rows(self.teacher, changes)
         steps = -(-len(splits.train) // options.batch_size)
         prepare(model, options, phase, steps)
         state = self.checkpoint.load(name, model)
-        self._seconds_before.append(state.seconds)
         shared: dict[str, Any] = {
             "binary": options.trained_head == "sigmoid",
             "multiple": len(self.hardware.devices),
@@ -165,13 +161,14 @@ class Job:
     def _live(self, changes: Changes) -> dict[str, Rows]:
         """Ask the teacher about each batch of pictures that nobody sees twice."""
         teacher: Any = self.teacher
-        teacher.compile(jit_compile=jit_compile())
+        make_ready(teacher)
+        val = {"val": self._unchanged(self.splits.val)}
+        soft: dict[str, Rows] = dict(compute(teacher, val, self.options.resize, "the teacher's scores"))
 
         def scores(copy: int, places: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
             return np.asarray(teacher.predict_on_batch(changes.pixels(copy, places).astype(np.float32)))
 
-        val = compute(teacher, self._unchanged(self.splits.val), self.options.resize, "the teacher's scores of val")
-        return {"train": scores, "val": val}
+        return soft | {"train": scores}
 
     def _weights(self) -> npt.NDArray[np.float32] | None:
         """Return a weight per label, 1 on average over the pictures."""
@@ -184,37 +181,19 @@ class Job:
         self,
         whole: keras.Model,
         history: dict[str, dict[str, list[float]]],
-        cached: tuple[keras.Model, dict[str, Rows]] | None,
+        cached: tuple[keras.Model, Mapping[str, Rows]] | None,
     ) -> Trained:
         """Make the classifier, and let it judge every part; features that are there are not computed again."""
         model = as_classifier(whole, self.options.model)
+        if self.options.precision != "float32":
+            cached = None  # the model that is saved computes its features in float32
+        judge = model if cached is None else as_classifier(cached[0], self.options.model)
         scores: dict[str, npt.NDArray[np.float32]] = {}
-        # What is saved computes in float32, so what is told does.
-        back = None if cached is None else in_float32(cached[0])
         for part in PARTS:
             pictures: Pictures = getattr(self.splits, part)
-            if not len(pictures):
-                continue
-            if cached is not None and back is not None:
-                rows = cached[1]
-                found = _score(back, functools.partial(rows[part], 0), len(pictures))
-                scores[part] = _softmax(found, self.options.trained_head)
-            else:
-                scores[part] = _score(model, pictures.pixels, len(pictures))
-        return Trained(model, history, scores, sum(self._seconds_before))
-
-
-def _score(model: keras.Model, inputs: Any, count: int) -> npt.NDArray[np.float32]:
-    model.compile(jit_compile=jit_compile())  # pyright: ignore[reportArgumentType]
-    with decoding_bar("accuracy") as on_progress:
-        return np.concatenate(list(run_frozen(model, inputs, np.arange(count), on_progress)))
-
-
-def _softmax(found: npt.NDArray[np.float32], head: str) -> npt.NDArray[np.float32]:
-    """Return scores per label from what a head gives."""
-    if head == "sigmoid":
-        return np.concatenate([1 - found, found], axis=1)
-    if head == "logits":
-        powers = np.exp(found - found.max(1, keepdims=True))
-        return powers / powers.sum(1, keepdims=True)
-    return found
+            if len(pictures):
+                inputs = pictures.pixels if cached is None else functools.partial(cached[1][part], 0)
+                with decoding_bar("accuracy") as on_progress:
+                    found = run_frozen(judge, inputs, np.arange(len(pictures)), on_progress)
+                    scores[part] = np.concatenate(list(found))
+        return Trained(model, history, scores)

@@ -1,19 +1,16 @@
-"""Judging models and files on the pictures that no training has seen."""
+"""The answers of models and files, and how long files take."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edgevision_device import Classifier, Percentiles
 
-from ._datasets import load_data
+from ._features import run_frozen
 from ._flips import Answers
-from ._hardware import jit_compile
-from ._looking import with_labels_of
 from ._progress import decoding_bar
 
 if TYPE_CHECKING:
@@ -24,9 +21,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from ._pictures import Pictures
-    from ._run import Run
 
-__all__ = ["HeldOut", "answers_of_file", "answers_of_model", "time_in_turns"]
+__all__ = ["answers_of_file", "answers_of_model", "time_in_turns"]
 
 _BATCH = 64
 #: Latency goes round all files so often.
@@ -37,48 +33,10 @@ _RUNS, _LEAST_NS, _MOST_NS = 20, 50_000_000, 250_000_000
 _SAMPLE = 32
 
 
-@dataclass(frozen=True)
-class HeldOut:
-    """Loads the pictures that judge runs, once for all runs that share them.
-
-    Attributes:
-        strict: see `load_data`.
-    """
-
-    strict: bool = False
-    _loaded: dict[tuple[object, ...], tuple[str, Pictures]] = field(
-        default_factory=dict["tuple[object, ...]", "tuple[str, Pictures]"]
-    )
-
-    def of(self, run: Run) -> tuple[str, Pictures]:
-        """Return a run's `test` part at its size, or `val` where the data has no test part, and which of them it is.
-
-        Raises:
-            DataError: the pictures have a label that the run did not learn.
-        """
-        key = (run.data, run.data_dir, run.size_wh, run.resize, run.validation_split)
-        if key not in self._loaded:
-            with decoding_bar() as on_progress:
-                splits = load_data(
-                    run.data,
-                    run.size_wh,
-                    run.resize,
-                    data_dir=run.data_dir,
-                    strict=self.strict,
-                    validation_split=run.validation_split,
-                    on_progress=on_progress,
-                )
-            self._loaded[key] = ("test", splits.test) if len(splits.test) else ("val", splits.val)
-        part, pictures = self._loaded[key]
-        return part, with_labels_of(pictures, run.labels)
-
-
 def answers_of_model(model: keras.Model, pictures: Pictures) -> Answers:
     """Ask a Keras model that takes pixels 0..255 and ends in one score per label."""
-    compiled: Any = model
-    compiled.compile(jit_compile=jit_compile())
-    parts = [np.asarray(compiled.predict_on_batch(each.astype(np.float32))) for each in pictures.batches(_BATCH)]
-    return Answers.of(pictures, np.concatenate(parts))
+    scores = run_frozen(model, pictures.pixels, np.arange(len(pictures)))
+    return Answers.of(pictures, np.concatenate(list(scores)))
 
 
 def answers_of_file(classifier: Classifier, pictures: Pictures) -> Answers:

@@ -25,6 +25,8 @@ __all__ = [
     "SCHEDULES",
     "TrainingOptions",
     "format_options",
+    "parse_size",
+    "parse_strides",
     "read_options",
 ]
 
@@ -245,6 +247,32 @@ def _typed(where: str, value: Any, key: str, hints: Mapping[str, Any]) -> Any:
     if type(value) not in kinds:
         raise UsageError(f"{where} must be of type {kinds[0].__name__}, got {value!r}")
     return value
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Read `WxH`, or one number for both.
+
+    >>> parse_size("96x64"), parse_size("48")
+    ((96, 64), (48, 48))
+    """
+    parts = text.lower().split("x")
+    if len(parts) > 2 or not all(part.isdecimal() for part in parts):
+        raise UsageError(
+            f"cannot read the size {text!r}; allowed: WIDTHxHEIGHT in pixels, such as 96x64, or one number"
+        )
+    return int(parts[0]), int(parts[-1])
+
+
+def parse_strides(text: str) -> tuple[int, ...]:
+    """Read strides with commas between them, or, where commas part lists of them, with an x.
+
+    >>> parse_strides("1,2,2"), parse_strides("1x2x2")
+    ((1, 2, 2), (1, 2, 2))
+    """
+    parts = text.replace(",", "x").split("x")
+    if not all(part.strip().isdecimal() for part in parts):
+        raise UsageError(f"cannot read the strides {text!r}; give 1s and 2s, the stem's first, such as 1,2,2 or 1x2x2")
+    return tuple(int(part) for part in parts)
 
 
 def format_options(options: TrainingOptions, data: str) -> str:

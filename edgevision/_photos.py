@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgevision_device import MissingPackageError, decode_picture, preprocess
+from edgevision_converters import Calibration
+from edgevision_device import DataOrigin, MissingPackageError, decode_picture, hash_pictures, mark_pictures, preprocess
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy.typing as npt
 
-__all__ = ["CALIBRATION_PHOTOS", "VERIFICATION_PHOTOS", "photo_crops", "photo_digests"]
+__all__ = ["CALIBRATION_PHOTOS", "VERIFICATION_PHOTOS", "calibration_photos", "photo_crops"]
 
 CALIBRATION_PHOTOS = (
     "astronaut.png",
@@ -33,8 +34,26 @@ CALIBRATION_PHOTOS = (
 VERIFICATION_PHOTOS = ("chelsea.png", "coffee.png", "camera.png", "gravel.png", "moon.png", "motorcycle_left.png")
 
 
-def photo_crops(names: Sequence[str], count: int, size_wh: tuple[int, int], seed: int) -> npt.NDArray[np.uint8]:
+def calibration_photos(count: int, size_wh: tuple[int, int], seed: int, instead: str) -> Calibration:
+    """Return crops of the photographs that are for calibration; see `photo_crops`."""
+    crops = photo_crops(CALIBRATION_PHOTOS, count, size_wh, seed, instead)
+    digests = [("", hashlib.sha256(crop).hexdigest()) for crop in crops]
+    files = [hashlib.sha256(content).hexdigest() for content in _read(CALIBRATION_PHOTOS, instead)]
+    marks = mark_pictures(files, len(files))
+    return Calibration(crops, DataOrigin("photos inside scikit-image", hash_pictures(digests), count, marks))
+
+
+def photo_crops(
+    names: Sequence[str], count: int, size_wh: tuple[int, int], seed: int, instead: str | None = None
+) -> npt.NDArray[np.uint8]:
     """Return crops of 0.4 to 1 of the shorter side, half of them mirrored, the same ones for the same seed.
+
+    Args:
+        names: of the photographs.
+        count: of the crops.
+        size_wh: of the crops.
+        seed: of the choice.
+        instead: what a user can do who does not want to install scikit-image.
 
     Returns:
         uint8 RGB pixels, `(count, height, width, 3)`.
@@ -42,7 +61,7 @@ def photo_crops(names: Sequence[str], count: int, size_wh: tuple[int, int], seed
     Raises:
         MissingPackageError: scikit-image is not installed.
     """
-    photos = list(map(decode_picture, _read(names)))
+    photos = list(map(decode_picture, _read(names, instead)))
     generator = np.random.default_rng(seed)
     crops: list[npt.NDArray[np.uint8]] = []
     for place in range(count):
@@ -56,17 +75,12 @@ def photo_crops(names: Sequence[str], count: int, size_wh: tuple[int, int], seed
     return np.concatenate(crops)
 
 
-def photo_digests(names: Sequence[str]) -> list[str]:
-    """Return the SHA-256, in hex, of the photographs' files. Raises as `photo_crops`."""
-    return [hashlib.sha256(content).hexdigest() for content in _read(names)]
-
-
-def _read(names: Sequence[str]) -> list[bytes]:
+def _read(names: Sequence[str], instead: str | None) -> list[bytes]:
     try:
         folder = resources.files("skimage") / "data"
         return [(folder / name).read_bytes() for name in names]
     except (ModuleNotFoundError, FileNotFoundError) as error:
         raise MissingPackageError(
-            "without --calibrate DATA, files are calibrated and verified on the photographs inside scikit-image, "
-            "which is not installed; pip install 'edgevision[pretrained]'"
+            "calibration takes the photographs inside scikit-image, which is not installed; "
+            f"pip install 'edgevision[pretrained]'{f', or {instead}' if instead else ''}"
         ) from error

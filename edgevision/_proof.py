@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgevision_converters import LADDER, Gate, chosen, ladder
-from edgevision_device import UsageError, check_outputs
+from edgevision_device import UsageError
 
-from ._export import ExportOptions, export
+from ._export import ExportOptions, export, plan_export
 from ._progress import say
 from ._reference import Description
 from ._run import is_run
@@ -104,6 +104,7 @@ def export_within(
     if not rungs or "tflite" not in (options.formats or ["tflite"]):
         raise UsageError(f"--max-drop tries .tflite files, one of {', '.join(LADDER)}; leave out --formats, --recipes")
     target = Path(out)
+    plan_export(model, out, replace(options, formats=["tflite"], recipes=rungs), overwrite=overwrite)
     target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".ladder.", dir=target) as scratch:
 
@@ -115,12 +116,11 @@ def export_within(
         def tell(rung: Rung[ProvenFile]) -> None:
             say(rung.describe())
 
-        climbed = ladder(make, lambda made: made.verification.failure, rungs, on_rung=tell)
+        climbed = ladder(make, lambda made: made.verification.files[0].failure, rungs, on_rung=tell)
         if climbed.passed is None or climbed.passed.made is None:
             return climbed
         made = climbed.passed.made
         kept = target / made.file.path.name
-        check_outputs([kept], overwrite=overwrite)
         made.file.path.replace(kept)
         proven = replace(made, file=replace(made.file, path=kept))
         return replace(climbed, rungs=(*climbed.rungs[:-1], replace(climbed.passed, made=proven)))

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgevision_benchmarks import wilson_interval
+from edgevision_benchmarks import Accuracy
 from edgevision_device import __version__
 
 from . import _looking as looking
+from ._run_data import held_out
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -64,12 +65,8 @@ class _Held:
     confusion: npt.NDArray[np.int64]
 
     @property
-    def right(self) -> int:
-        return int(np.trace(self.confusion))
-
-    @property
-    def accuracy(self) -> float:
-        return self.right / len(self.pictures)
+    def accuracy(self) -> Accuracy:
+        return Accuracy(int(np.trace(self.confusion)), len(self.pictures))
 
 
 def make_run_report(
@@ -97,13 +94,13 @@ def make_run_report(
     """
     network = looking.clean(str(record.get("model") or record.get("network") or model.name))
     subject = looking.Subject(model, name or network, splits.labels, str(record.get("resize", "stretch")))
-    part, pictures = looking.held_out(splits)
+    part, pictures = held_out(splits)
     scores = looking.score_all(subject, pictures) if scores is None else np.asarray(scores, np.float32)
     if scores.shape != (len(pictures), len(splits.labels)):
         raise ValueError(f"scores have shape {scores.shape}, expected {(len(pictures), len(splits.labels))}")
     held = _Held(part, pictures, scores, looking.confusion_of(scores, pictures.targets))
     mistakes = looking.find_mistakes(scores, pictures, _MISTAKES)
-    wrong = len(pictures) - held.right
+    wrong = len(pictures) - held.accuracy.right
     counted = f"{wrong:,} of {len(pictures):,} {part} pictures got another label than their own"
     order = f"; the {len(mistakes)} surest, the surest first" if len(mistakes) < wrong else ", the surest first"
     made: dict[str, bytes] = {
@@ -126,7 +123,6 @@ def make_run_report(
         "record": record,
         "skipped": [looking.clean(str(line)) for line in record.get("skipped", ())],
         "held": held,
-        "interval": wilson_interval(held.right, len(pictures)),
         "labels": [looking.clean(label) for label in splits.labels],
         "charts": [chart for each in _CHARTS if (chart := looking.chart_of(each[0], history, each[1])) is not None],
         "confusion": _confusion(held),
@@ -207,11 +203,11 @@ def _confusion(held: _Held) -> dict[str, Any]:
 
 def _recalls(held: _Held) -> dict[str, Any]:
     """Return all labels' recalls in order, or of many labels the lowest."""
-    labels = [looking.clean(label) for label in held.pictures.labels]
-    found = [recall for recall in looking.recalls_of(held.confusion, labels) if recall.pictures]
-    if len(labels) <= looking.MATRIX_LABELS:
+    recalls = looking.recalls_of(held.confusion, held.pictures.labels)
+    found = [(looking.clean(label), recall) for label, recall in recalls.items() if recall.pictures]
+    if len(recalls) <= looking.MATRIX_LABELS:
         return {"shown": found, "left_out": 0}
-    lowest = sorted(found, key=lambda recall: recall.share)[:_LISTED]
+    lowest = sorted(found, key=lambda each: each[1].share)[:_LISTED]
     return {"shown": lowest, "left_out": len(found) - len(lowest)}
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import datetime
 import json
 import shutil
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgevision_benchmarks import read_conditions
+from edgevision_benchmarks import Accuracy, read_conditions
 from edgevision_converters import RECIPES, load_keras_model
 from edgevision_device import (
     Classifier,
@@ -25,24 +25,27 @@ from edgevision_device import (
 
 from ._arithmetic import layer_costs
 from ._comparison import compare_augmentation, train_or_go_on
-from ._datasets import native_size
+from ._datasets import load_data
 from ._export import ExportOptions, export
 from ._flips import Answers, compare_answers
 from ._flips_page import render_flips
-from ._judging import HeldOut, answers_of_file, time_in_turns
+from ._judging import answers_of_file, time_in_turns
 from ._pictures import Pictures
-from ._progress import say
+from ._progress import decoding_bar, say
 from ._run import is_run, read_run
+from ._run_data import HeldOut, held_out
 from ._sweep_axes import combine
 from ._sweep_plot import draw_sweep
-from ._sweep_record import Accuracy, Result, Sweep, SweepRow
+from ._sweep_record import FORMAT, Result, Sweep, SweepRow
 from ._sweep_table import to_csv
+from ._training import absolute, absolute_paths
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Mapping, Sequence
 
     from ._options import TrainingOptions
+    from ._pictures import Splits
     from ._run import Run
     from ._sweep_axes import Combination
 
@@ -50,8 +53,6 @@ __all__ = ["SWEEP_FILES", "compare_augmentation", "sweep"]
 
 #: What a sweep writes beside the folders of its rows.
 SWEEP_FILES = ("sweep.json", "sweep.csv", "sweep.png", "flips.html")
-
-_FORMAT = 1
 
 
 def sweep(
@@ -121,6 +122,7 @@ class _Plan:
     pictures: HeldOut
     overwrite: bool
     resume: bool
+    _now: dict[float | None, Splits] = field(default_factory=dict["float | None", "Splits"])
 
     def place(self, combination: Combination) -> Combination:
         """Keep a row's logs apart from the others'."""
@@ -133,9 +135,8 @@ class _Plan:
 
     def record(self, combination: Combination) -> dict[str, Any]:
         """Return what decides whether a row that is there is the row that is wanted, as JSON types."""
-        data = self.data if native_size(self.data) and not Path(self.data).exists() else str(Path(self.data).resolve())
-        told = {"data": data, "recipe": self.recipe, "options": asdict(combination.options)}
-        return json.loads(json.dumps(told))
+        options = asdict(absolute_paths(combination.options))
+        return json.loads(json.dumps({"data": absolute(self.data), "recipe": self.recipe, "options": options}))
 
     def find(self, combination: Combination) -> dict[str, Any] | None:
         """Return the record of a row that is to be kept or gone on with; None if it is to be made.
@@ -156,13 +157,36 @@ class _Plan:
             raise FileError(f"{folder} exists and is no row of a sweep; choose another --out")
         if found is None or not self.resume:
             return None
-        wanted = self.record(combination)
-        other = _difference(found, wanted)
+        other = _difference(found, self.record(combination)) or self._other_pictures(folder, found)
         if other is None:
             return found
         if self.overwrite:
             return None
         raise UsageError(f"{folder} was made with {other}; give what was given then, or pass --overwrite as well")
+
+    def _other_pictures(self, folder: Path, found: Mapping[str, Any]) -> str | None:
+        """Say so if the data was not what it is now when a row was trained or judged."""
+        if not is_run(folder / "run"):
+            return None
+        run = read_run(folder / "run")
+        share = run.validation_split
+        if share not in self._now:
+            # At any size: which pictures there are is the same at all.
+            with decoding_bar() as on_progress:
+                self._now[share] = load_data(
+                    run.data,
+                    run.size_wh,
+                    run.resize,
+                    data_dir=run.data_dir,
+                    strict=self.pictures.strict,
+                    validation_split=share,
+                    on_progress=on_progress,
+                )
+        now, answers = self._now[share], folder / "answers.csv"
+        same = now.train.origin.sha256 == run.trained_on.sha256
+        if same and found["result"] is not None and answers.is_file():
+            same = sorted(Answers.read(answers).hashes) == sorted(held_out(now)[1].hashes)
+        return None if same else f"other pictures than {self.data} holds now"
 
 
 def _read_record(folder: Path) -> dict[str, Any] | None:
@@ -171,7 +195,7 @@ def _read_record(folder: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     keys = {"data", "recipe", "options", "result", "error"}
-    return record if isinstance(record, dict) and record.get("format") == _FORMAT and keys <= record.keys() else None
+    return record if isinstance(record, dict) and record.get("format") == FORMAT and keys <= record.keys() else None
 
 
 def _difference(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str | None:
@@ -219,7 +243,7 @@ def _reason(error: Exception) -> str:
 
 
 def _write_record(folder: Path, record: Mapping[str, Any], result: Any = None, error: str | None = None) -> None:
-    text = json.dumps({"format": _FORMAT, "name": folder.name, **record, "result": result, "error": error}, indent=2)
+    text = json.dumps({"format": FORMAT, "name": folder.name, **record, "result": result, "error": error}, indent=2)
     write_atomically(folder / "row.json", text + "\n")
 
 
@@ -247,7 +271,7 @@ def _judge(plan: _Plan, combination: Combination, run: Run, folder: Path) -> Res
         size_wh=run.size_wh,
         part=part,
         **accuracies,
-        file=Accuracy(int(answers.right.sum()), len(pictures)),
+        file=Accuracy.of(answers.right),
         name=file.path.name,
         size_bytes=file.size_bytes,
         runtime=f"{classifier.runtime.name} {classifier.runtime.version}",

@@ -12,7 +12,7 @@ from edgevision_device import UsageError, require_known
 
 from ._augmentation import Augmentation
 from ._networks import NETWORKS
-from ._options import KNOBS, TrainingOptions
+from ._options import KNOBS, TrainingOptions, parse_size, parse_strides
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -176,7 +176,7 @@ def _read(name: str, text: str) -> Any:
         return None
     kind: Any = next(each for each in get_args(hint) if each is not type(None)) if optional else hint
     if get_origin(kind) is tuple:
-        return _read_numbers(name, text, two=field == "size_wh")
+        return parse_size(text) if field == "size_wh" else parse_strides(text)
     if kind is bool:
         if text.lower() not in _SWITCH:
             raise UsageError(f"cannot read {text!r} as {name}; allowed: on, off")
@@ -190,17 +190,6 @@ def _read(name: str, text: str) -> Any:
         what = _KINDS.get(kind, "a name")
         raise UsageError(f"cannot read {text!r} as {name}; allowed: {what}{' or default' if optional else ''}")
     return value
-
-
-def _read_numbers(name: str, text: str, *, two: bool) -> tuple[int, ...]:
-    parts = text.lower().split("x")
-    if not all(part.isdecimal() for part in parts) or (two and len(parts) > 2):
-        example = "96x64, or 96 for both" if two else "1x2x2"
-        raise UsageError(
-            f"cannot read {text!r} as {name}; allowed: whole numbers with x between them, such as {example}"
-        )
-    numbers = tuple(int(part) for part in parts)
-    return (numbers[0], numbers[-1]) if two else numbers
 
 
 def _write(name: str, value: Any) -> str:

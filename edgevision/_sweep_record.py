@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from edgevision_benchmarks import unpaired_interval, wilson_interval
+from edgevision_benchmarks import Accuracy, unpaired_interval
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,48 +16,10 @@ if TYPE_CHECKING:
 
     from ._flips import Comparison
 
-__all__ = ["Accuracy", "Result", "Sweep", "SweepRow"]
+__all__ = ["FORMAT", "Result", "Sweep", "SweepRow"]
 
 #: Raised when a reader of the old record would misread the new one.
 FORMAT = 1
-
-
-@dataclass(frozen=True)
-class Accuracy:
-    """How many pictures were named right.
-
-    >>> Accuracy(486, 500).describe()
-    '97.2 % (95.4 to 98.3)'
-    """
-
-    right: int
-    pictures: int
-
-    @property
-    def share(self) -> float:
-        """Between 0 and 1."""
-        return self.right / self.pictures
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """Wilson's, 95 %."""
-        return wilson_interval(self.right, self.pictures)
-
-    def describe(self) -> str:
-        """Return it in per cent, with its interval."""
-        low, high = self.interval
-        return f"{100 * self.share:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
-
-    def to_record(self) -> dict[str, Any]:
-        """Return it as JSON types."""
-        low, high = self.interval
-        return {
-            "right": self.right,
-            "pictures": self.pictures,
-            "accuracy_share": self.share,
-            "accuracy_low_share": low,
-            "accuracy_high_share": high,
-        }
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ import csv
 import io
 from typing import TYPE_CHECKING
 
+from ._console import stdout_console
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -14,9 +16,6 @@ if TYPE_CHECKING:
     from ._sweep_record import Result, Sweep, SweepRow
 
 __all__ = ["notes", "print_rows", "print_sweep", "row_line", "to_csv"]
-
-#: Of what is no terminal and has no width of its own.
-_WIDTH = 200
 
 
 def row_line(row: SweepRow) -> str:
@@ -50,12 +49,9 @@ def print_rows(rows: Sequence[SweepRow], console: Console) -> None:
 
 def print_sweep(sweep: Sweep, console: Console | None = None) -> None:
     """Print one row per training, then the comparisons, notes, and what failed; on stdout unless told otherwise."""
-    from rich.console import Console
     from rich.text import Text
 
-    if console is None:
-        console = Console()
-        console = console if console.is_terminal else Console(width=_WIDTH)
+    console = console or stdout_console()
     print_rows(sweep.rows, console)
     for line in notes(sweep):
         # Text, never markup: a path may hold square brackets. Lines are whole, so that they can be searched for.
@@ -70,13 +66,12 @@ def print_sweep(sweep: Sweep, console: Console | None = None) -> None:
 
 
 def _cells(row: SweepRow, result: Result) -> list[str]:
-    low, high = result.file.interval
     return [
         f"{100 * result.train.share:.1f}",
         f"{100 * result.test.share:.1f}",
         f"{100 * result.gap:+.1f}",
         f"{100 * result.file.share:.1f}",
-        f"{100 * low:.1f} to {100 * high:.1f}",
+        result.file.describe_interval(),
         f"{result.size_bytes:,}",
         f"{result.parameters:,}",
         f"{result.macs:,}",

@@ -109,7 +109,7 @@ def train(
         told = {"data": data, **asdict(options), "backend": hardware.backend, **_contents(splits, options, teacher)}
         checkpoint.begin(told, resume=resume, overwrite=overwrite)
         job = Job(splits, options, hardware, checkpoint, None if teacher is None else _load(teacher))
-        started = time.monotonic()
+        started = time.monotonic() - checkpoint.seconds()
         try:
             trained = job.transfer(body) if network.pretrained else job.from_scratch(body)
         except BaseException:
@@ -118,9 +118,7 @@ def train(
             else:
                 checkpoint.remove()
             raise
-    run = _write(
-        out, trained, splits, options, data, hardware, trained.seconds_before + time.monotonic() - started, overwrite
-    )
+    run = _write(out, trained, splits, options, data, hardware, time.monotonic() - started, overwrite)
     checkpoint.remove()
     return run
 

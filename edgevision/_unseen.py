@@ -11,9 +11,9 @@ import numpy as np
 from edgevision_device import DataError, EdgevisionError, UsageError, find_parts
 
 from ._datasets import load_data, native_size
-from ._looking import with_labels_of
 from ._pictures import Pictures
 from ._progress import decoding_bar, say, say_skipped
+from ._run_data import with_labels_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -4,7 +4,7 @@
 from edgevision_benchmarks import benchmark, write_report
 
 report = benchmark(["digits.int8.tflite", "digits.float32.tflite"], "data/test")
-print(report.files[0].measured.top1)
+print(report.files[0].measured.top1.describe())
 write_report(report, "report")
 ```
 
@@ -45,8 +45,9 @@ from ._conditions import Conditions, read_conditions
 from ._html import render_html
 from ._measure import OnProgress, benchmark
 from ._outputs import write_report
-from ._report import FileResult, Measurement, Pictures, Recall, Report, Settings
+from ._report import FileResult, Measurement, Pictures, Report, Settings
 from ._statistics import (
+    Accuracy,
     PairedDifference,
     compare_paired,
     mcnemar_p,
@@ -59,6 +60,7 @@ from ._table import print_table
 __version__ = "0.1.0"
 
 __all__ = [
+    "Accuracy",
     "CalibrationError",
     "Conditions",
     "FileResult",
@@ -66,7 +68,6 @@ __all__ = [
     "OnProgress",
     "PairedDifference",
     "Pictures",
-    "Recall",
     "Report",
     "ScoreBin",
     "Settings",

@@ -11,7 +11,8 @@ from edgevision_device import UsageError
 
 from ._conditions import Conditions
 from ._plot import arrange
-from ._report import FileResult, Measurement, Recall, Report
+from ._report import FileResult, Measurement, Report
+from ._statistics import Accuracy
 from ._table import COLUMNS, best_texts, notes
 from ._text import interval_text, ms_text, percent_text, size_text
 
@@ -53,7 +54,7 @@ class _Confusion:
     columns: list[str]
     rows: list[tuple[str, list[_Heat]]]
     commonest: list[tuple[str, str, int]]
-    recalls: list[Recall]
+    recalls: list[tuple[str, Accuracy]]
     left_out: int
 
 
@@ -83,8 +84,8 @@ def render_html(report: Report, featured: Optional[str] = None) -> str:
 def _context(report: Report, featured: Optional[str]) -> dict[str, Any]:
     chosen, found = _choose(report, featured)
     titles = _titles([file for file, _ in report.measured])
-    low = min(found.top1_interval[0] for _, found in report.measured)
-    high = max(found.top1_interval[1] for _, found in report.measured)
+    low = min(found.top1.interval[0] for _, found in report.measured)
+    high = max(found.top1.interval[1] for _, found in report.measured)
     others = [row for row in report.measured if row[0] is not chosen]
     return {
         "report": report,
@@ -117,7 +118,7 @@ def _choose(report: Report, name: Optional[str]) -> tuple[FileResult, Measuremen
             return file, found
     if name is not None:
         raise UsageError(f"{name} was not measured; measured: {', '.join(file.name for file, _ in report.measured)}")
-    return max(report.measured, key=lambda row: (row[1].top1, -row[1].latency.p50_ms))
+    return max(report.measured, key=lambda row: (row[1].top1.share, -row[1].latency.p50_ms))
 
 
 def _reference(report: Report, chosen: FileResult) -> Optional[tuple[FileResult, Measurement]]:
@@ -148,11 +149,11 @@ def _confusion(file: FileResult, found: Measurement) -> _Confusion:
     seen = dict.fromkeys(found.confusion)
     seen.update(dict.fromkeys(label for row in found.confusion.values() for label in row))
     columns = list(seen)
-    recalls = found.recalls
+    recalls = list(found.recalls.items())
     if len(columns) > _MATRIX_LABELS:
         pairs = [(true, wrong, n) for true, row in found.confusion.items() for wrong, n in row.items() if wrong != true]
         commonest = sorted(pairs, key=lambda pair: -pair[2])[:_LISTED]
-        worst = sorted(recalls, key=lambda recall: recall.share)[:_LISTED]
+        worst = sorted(recalls, key=lambda recall: recall[1].share)[:_LISTED]
         return _Confusion(file, found, [], [], commonest, worst, len(recalls) - len(worst))
     rows = [(true, [_heat(true, label, row) for label in columns]) for true, row in found.confusion.items()]
     return _Confusion(file, found, columns, rows, [], recalls, 0)

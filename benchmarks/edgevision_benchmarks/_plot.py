@@ -107,13 +107,13 @@ def arrange(
     """
     frame = Box(46, 14, width - 14, height - 42)
     x_of, x_ticks = _time_axis([found.latency.p50_ms for _, found in rows], frame)
-    y_of, y_ticks = _share_axis([found.top1_interval for _, found in rows], frame)
+    y_of, y_ticks = _share_axis([found.top1.interval for _, found in rows], frame)
     largest = max(file.size_bytes for file, _ in rows)
     circles = [
-        (x_of(found.latency.p50_ms), y_of(found.top1), largest_radius * math.sqrt(file.size_bytes / largest))
+        (x_of(found.latency.p50_ms), y_of(found.top1.share), largest_radius * math.sqrt(file.size_bytes / largest))
         for file, found in rows
     ]
-    whiskers = [tuple(y_of(share) for share in found.top1_interval) for _, found in rows]
+    whiskers = [tuple(y_of(share) for share in found.top1.interval) for _, found in rows]
     sizes = [size_text(file.size_bytes) for file, _ in rows]
     texts = [f"{title} {size}" if with_sizes else title for title, size in zip(titles, sizes)]
     widths = [_CHARACTER * len(text) for text in texts]
@@ -123,7 +123,7 @@ def arrange(
         Dot(
             title=title,
             size=size if with_sizes else "",
-            tooltip=f"{file.name}: {percent_text(found.top1)} % ({interval_text(found.top1_interval)}), "
+            tooltip=f"{file.name}: {percent_text(found.top1.share)} % ({interval_text(found.top1.interval)}), "
             f"p50 {ms_text(found.latency.p50_ms)} ms, {size}",
             format=file.format or "",
             featured=file is featured,

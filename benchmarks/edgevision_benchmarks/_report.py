@@ -9,34 +9,12 @@ from typing import Any, Optional
 from edgevision_device import Percentiles
 
 from ._conditions import Conditions
-from ._statistics import wilson_interval
+from ._statistics import CONFIDENCE, Accuracy
 
-__all__ = ["CONFIDENCE", "FileResult", "Measurement", "Pictures", "Recall", "Report", "Settings"]
-
-#: Of every interval in a report.
-CONFIDENCE = 0.95
+__all__ = ["FileResult", "Measurement", "Pictures", "Report", "Settings"]
 
 #: Raised when a reader of the old record would misread the new one.
 FORMAT = 1
-
-
-@dataclass(frozen=True)
-class Recall:
-    """How many of a label's pictures were recognized, with the interval of the share."""
-
-    label: str
-    right: int
-    pictures: int
-
-    @property
-    def share(self) -> float:
-        """Between 0 and 1."""
-        return self.right / self.pictures
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """Wilson's, at `CONFIDENCE`."""
-        return wilson_interval(self.right, self.pictures, CONFIDENCE)
 
 
 @dataclass(frozen=True)
@@ -71,29 +49,15 @@ class Measurement:
     memory_file_bytes: Optional[int]
 
     @property
-    def pictures(self) -> int:
-        """How many were classified."""
-        return sum(sum(row.values()) for row in self.confusion.values())
+    def top1(self) -> Accuracy:
+        """How many pictures got their own label."""
+        right = sum(row.get(label, 0) for label, row in self.confusion.items())
+        return Accuracy(right, sum(sum(row.values()) for row in self.confusion.values()))
 
     @property
-    def right(self) -> int:
-        """How many got their own label."""
-        return sum(row.get(label, 0) for label, row in self.confusion.items())
-
-    @property
-    def top1(self) -> float:
-        """The share of pictures that got their own label, between 0 and 1."""
-        return self.right / self.pictures
-
-    @property
-    def top1_interval(self) -> tuple[float, float]:
-        """Wilson's, at `CONFIDENCE`."""
-        return wilson_interval(self.right, self.pictures, CONFIDENCE)
-
-    @property
-    def recalls(self) -> list[Recall]:
-        """One per true label, in the order of the file's labels."""
-        return [Recall(label, row.get(label, 0), sum(row.values())) for label, row in self.confusion.items()]
+    def recalls(self) -> dict[str, Accuracy]:
+        """The same of each true label's pictures, in the order of the file's labels."""
+        return {label: Accuracy(row.get(label, 0), sum(row.values())) for label, row in self.confusion.items()}
 
 
 @dataclass(frozen=True)
@@ -218,14 +182,14 @@ def _file_record(file: FileResult) -> dict[str, Any]:
     }
     if file.measured is not None:
         found = file.measured
-        low, high = found.top1_interval
+        low, high = found.top1.interval
         record["measured"] = {
             "runtime": found.runtime,
             "runtime_version": found.runtime_version,
             "threads": found.threads,
-            "pictures": found.pictures,
-            "right": found.right,
-            "top1_share": found.top1,
+            "pictures": found.top1.pictures,
+            "right": found.top1.right,
+            "top1_share": found.top1.share,
             "top1_low_share": low,
             "top1_high_share": high,
             "open_ms": found.open_ms,

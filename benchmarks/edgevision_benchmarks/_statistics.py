@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 __all__ = [
+    "CONFIDENCE",
+    "Accuracy",
     "PairedDifference",
     "compare_paired",
     "mcnemar_p",
@@ -19,8 +21,11 @@ __all__ = [
     "wilson_interval",
 ]
 
+#: Of every interval, unless another is asked for.
+CONFIDENCE = 0.95
 
-def wilson_interval(right: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
+
+def wilson_interval(right: int, total: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
     """Return the score interval of a share, as two numbers between 0 and 1.
 
     E. B. Wilson, "Probable inference, the law of succession, and statistical inference", Journal of the American
@@ -52,7 +57,7 @@ def wilson_interval(right: int, total: int, confidence: float = 0.95) -> tuple[f
 
 
 def unpaired_interval(
-    right_a: int, total_a: int, right_b: int, total_b: int, confidence: float = 0.95
+    right_a: int, total_a: int, right_b: int, total_b: int, confidence: float = CONFIDENCE
 ) -> tuple[float, float]:
     """Return the interval of the difference of two shares on different pictures, b's share minus a's.
 
@@ -103,7 +108,7 @@ def mcnemar_p(only_a: int, only_b: int) -> float:
     return min(1.0, 2 * math.exp(log_term) * tail)
 
 
-def paired_interval(only_a: int, only_b: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
+def paired_interval(only_a: int, only_b: int, total: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
     """Return the score interval of the difference of two shares on the same pictures, b's share minus a's.
 
     T. Tango, "Equivalence test and confidence interval for the difference in proportions for the paired-sample
@@ -143,6 +148,57 @@ def paired_interval(only_a: int, only_b: int, total: int, confidence: float = 0.
 
 
 @dataclass(frozen=True)
+class Accuracy:
+    """How many pictures were named right: of all, or of one label (its recall).
+
+    >>> Accuracy(486, 500).describe()
+    '97.2 % (95.4 to 98.3)'
+    """
+
+    right: int
+    pictures: int
+
+    @classmethod
+    def of(cls, right: npt.NDArray[np.bool_]) -> Accuracy:
+        """Count which pictures were right: bool, `(pictures,)`.
+
+        >>> Accuracy.of(np.array([True, True, False]))
+        Accuracy(right=2, pictures=3)
+        """
+        return cls(int(np.count_nonzero(right)), len(right))
+
+    @property
+    def share(self) -> float:
+        """Between 0 and 1; 0 where there are no pictures."""
+        return self.right / self.pictures if self.pictures else 0.0
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Of the share, see `wilson_interval`, at `CONFIDENCE`."""
+        return wilson_interval(self.right, self.pictures)
+
+    def describe(self) -> str:
+        """Return it in per cent, with its interval."""
+        return f"{100 * self.share:.1f} % ({self.describe_interval()})"
+
+    def describe_interval(self) -> str:
+        """Return the interval in per cent, without the sign."""
+        low, high = self.interval
+        return f"{100 * low:.1f} to {100 * high:.1f}"
+
+    def to_record(self) -> dict[str, Any]:
+        """Return it as JSON types; shares, not per cent."""
+        low, high = self.interval
+        return {
+            "right": self.right,
+            "pictures": self.pictures,
+            "accuracy_share": self.share,
+            "accuracy_low_share": low,
+            "accuracy_high_share": high,
+        }
+
+
+@dataclass(frozen=True)
 class PairedDifference:
     """How much more often b is right than a, on the same pictures.
 
@@ -158,7 +214,7 @@ class PairedDifference:
     only_a: int
     only_b: int
     neither: int
-    confidence: float = 0.95
+    confidence: float = CONFIDENCE
 
     @property
     def pictures(self) -> int:
@@ -221,7 +277,7 @@ class PairedDifference:
 
 
 def compare_paired(
-    right_a: npt.NDArray[np.bool_], right_b: npt.NDArray[np.bool_], confidence: float = 0.95
+    right_a: npt.NDArray[np.bool_], right_b: npt.NDArray[np.bool_], confidence: float = CONFIDENCE
 ) -> PairedDifference:
     """Compare two classifiers by which pictures each has right.
 

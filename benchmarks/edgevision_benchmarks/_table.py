@@ -29,7 +29,7 @@ _WIDTH = 240
 #: Heading, value, how to write it, and which value is best. Opening and memory are measured once a file and differ from
 #: run to run by more than files do: a mark there would award chance. The interval stands beside top-1.
 COLUMNS: list[Column] = [
-    ("top-1 %", lambda file, found: found.top1, percent_text, max),
+    ("top-1 %", lambda file, found: found.top1.share, percent_text, max),
     ("size", lambda file, found: float(file.size_bytes), size_text, min),
     ("p50 ms", lambda file, found: found.latency.p50_ms, ms_text, min),
     ("p90 ms", lambda file, found: found.latency.p90_ms, ms_text, min),
@@ -115,7 +115,7 @@ def print_table(report: Report, console: Optional[Console] = None) -> None:
             text = "n/a" if number is None else write(number)
             cells.append(Text(text, "bold green" if text == best_text else ""))
             if heading == "top-1 %":
-                cells.append(Text(interval_text(found.top1_interval)))
+                cells.append(Text(interval_text(found.top1.interval)))
         table.add_row(*cells)
     console.print(table)
     for line in notes(report):

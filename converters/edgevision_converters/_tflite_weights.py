@@ -16,6 +16,9 @@ __all__ = ["to_dynamic", "to_float16"]
 _LEAST_DYNAMIC = 1024
 #: A scalar or a per-channel constant would lose accuracy and save nothing.
 _LEAST_FLOAT16 = 64
+#: By this XNNPACK multiplies in float16 where the processor can (tensorflow/lite/tools/optimize/
+#: reduced_precision_metadata.h); TensorFlow's converter writes it too.
+_HALVES_ALLOWED = np.frombuffer(b"fp16accfp32", np.uint8)
 #: Operators that multiply 8-bit weights with inputs that they quantize while running: per channel of this axis or,
 #: None, per tensor; and the first version of each that does (tensorflow/lite/tools/versioning/op_version.cc). Per
 #: channel, FULLY_CONNECTED would be of version 12, which tflite-runtime 2.14 does not know.
@@ -48,6 +51,9 @@ def to_float16(model: bytes) -> bytes:
         graph.tensors.append(stored)
         unfolding.append(make_operator(parsed, "DEQUANTIZE", [len(graph.tensors) - 1], [index], version=3))
     graph.operators = [*unfolding, *graph.operators]
+    allowed: Any = schema.MetadataT()
+    allowed.name, allowed.buffer = b"reduced_precision_support", add_buffer(parsed, _HALVES_ALLOWED)
+    parsed.metadata = [*(parsed.metadata or ()), allowed]
     drop_unused(parsed)
     return pack(parsed)
 

@@ -66,16 +66,19 @@ class ModelFile:
 def seal(model: bytes, metadata: Metadata, format: str) -> bytes:
     """Append metadata and seal to the bytes of a model; the same input always gives the same bytes."""
     record = metadata.to_json(sha256=hashlib.sha256(model).hexdigest(), size_bytes=len(model))
+    # A folder's name may hold bytes that are no UTF-8. Python keeps them as lone surrogates, which JSON may escape.
+    encoded = record.encode(errors="backslashreplace")
     if format == "onnx":
-        tail = _onnx_entry(_JSON, record.encode())
+        tail = _onnx_entry(_JSON, encoded)
         tail += _onnx_entry(_SEAL, b"0" * _SEAL_BYTES)
         covered = tail[:-_SEAL_BYTES]
         return model + covered + hashlib.sha256(covered).hexdigest().encode()
     buffer = io.BytesIO(model)
+    labels = "".join(f"{label}\n" for label in metadata.labels).encode(errors="surrogateescape")
     with zipfile.ZipFile(buffer, "a", zipfile.ZIP_STORED) as archive:
         # The JSON first: its name is the mark by which a copy that was cut short is known.
-        for name, text in ((_JSON, record), (_LABELS, "\n".join(metadata.labels) + "\n")):
-            archive.writestr(zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0)), text)
+        for name, content in ((_JSON, encoded), (_LABELS, labels)):
+            archive.writestr(zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0)), content)
         archive.comment = b"0" * _SEAL_BYTES
     covered = buffer.getvalue()[len(model) : -_SEAL_BYTES]
     return model + covered + hashlib.sha256(covered).hexdigest().encode()

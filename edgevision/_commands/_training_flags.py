@@ -10,9 +10,19 @@ from edgevision_device import RESIZE_MODES, UsageError
 
 from .._augmentation import FILLS, Augmentation
 from .._networks import NETWORKS
-from .._options import CLASS_WEIGHTS, HEADS, OPTIMIZERS, PRECISIONS, SCHEDULES, TrainingOptions, read_options
+from .._options import (
+    CLASS_WEIGHTS,
+    HEADS,
+    OPTIMIZERS,
+    PRECISIONS,
+    SCHEDULES,
+    TrainingOptions,
+    parse_size,
+    parse_strides,
+    read_options,
+)
 
-__all__ = ["add_training_flags", "parse_size", "training_options"]
+__all__ = ["add_training_flags", "training_options"]
 
 _DEFAULT = TrainingOptions()
 
@@ -26,7 +36,7 @@ def add_training_flags(parser: argparse.ArgumentParser) -> None:
         def add(flag: str, help: str, **more: Any) -> None:
             name = flag[2:].replace("-", "_")
             default = getattr(_DEFAULT, name, None)
-            shown = f" (default: {default})" if default not in (None, False) and "%(default)" not in help else ""
+            shown = f" (default: {default})" if default not in (None, False) else ""
             made.add_argument(flag, default=argparse.SUPPRESS, help=f"{help}{shown}", **more)
 
         return add
@@ -109,7 +119,7 @@ def training_options(args: argparse.Namespace, **given: Any) -> tuple[TrainingOp
     if "size" in told:
         values["size_wh"] = parse_size(told["size"])
     if "strides" in told:
-        values["strides"] = _parse_strides(told["strides"])
+        values["strides"] = parse_strides(told["strides"])
     values |= given
     moves = {
         name: told[flag]
@@ -130,26 +140,3 @@ def _augment(text: str) -> Augmentation:
         raise UsageError(f"--augment must be on or off, got {text!r}")
     scratch = next(name for name, network in NETWORKS.items() if not network.pretrained)
     return TrainingOptions(scratch).changes if text == "on" else Augmentation()
-
-
-def parse_size(text: str | None) -> tuple[int, int] | None:
-    """Read `WxH`, or one number for both.
-
-    >>> parse_size("96x64")
-    (96, 64)
-    """
-    if text is None:
-        return None
-    parts = text.lower().split("x")
-    if len(parts) > 2 or not all(part.isdecimal() for part in parts):
-        raise UsageError(
-            f"cannot read the size {text!r}; allowed: WIDTHxHEIGHT in pixels, such as 96x64, or one number"
-        )
-    return int(parts[0]), int(parts[-1])
-
-
-def _parse_strides(text: str) -> tuple[int, ...]:
-    parts = text.split(",")
-    if not all(part.strip().isdecimal() for part in parts):
-        raise UsageError(f"cannot read the strides {text!r}; give 1s and 2s, the stem's first, such as 1,2,2")
-    return tuple(int(part) for part in parts)

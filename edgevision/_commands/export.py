@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 from typing import TYPE_CHECKING
 
-from edgevision_converters import RECIPES
-from edgevision_device import COLOR_ORDERS, RESIZE_MODES
+from edgevision_converters import LADDER, RECIPES
+from edgevision_device import COLOR_ORDERS, RESIZE_MODES, CheckError
 
+from .._console import stdout_console
 from .._export import ExportOptions, export
 from .._networks import PRETRAINED
 from .._progress import say
+from .._proof import export_within, prove
+from .._verification_table import print_verification
 
 if TYPE_CHECKING:
     from edgevision_converters import ExportedFile
@@ -46,6 +50,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", metavar="FILE", help="ImageNet weights (default: those of edgevision[pretrained])")
     parser.add_argument("--strict", action="store_true", help="stop at a picture that cannot be read")
     parser.add_argument("--json", action="store_true", help="one JSON record a file")
+    proof = parser.add_argument_group("proof", "see also `edgevision verify`; exit 1 where a file loses too much")
+    proof.add_argument(
+        "--evaluate", metavar="DATA", help="judge the files on its test part, or val, as `edgevision verify` does"
+    )
+    proof.add_argument(
+        "--max-drop",
+        type=float,
+        metavar="POINTS",
+        help=f"write one file, the first of {', '.join(LADDER)} that loses at most so many points of top-1, and say "
+        "why those before it did not pass (a run brings its own pictures where --evaluate is not given)",
+    )
     foreign = parser.add_argument_group("for a model that edgevision did not train")
     foreign.add_argument("--labels", metavar="FILE", help="text file, one label a line")
     foreign.add_argument("--resize", metavar="MODE", help=f"{', '.join(RESIZE_MODES)} (default: stretch)")
@@ -73,8 +88,25 @@ def run(args: argparse.Namespace) -> int:
         data_dir=args.data_dir,
         strict=args.strict,
     )
+    command = shlex.join(args.command_line)
+    if args.max_drop is not None:
+        climbed = export_within(
+            args.model, args.out, args.max_drop, args.evaluate, options, overwrite=args.overwrite, command=command
+        )
+        proven = climbed.require().made
+        assert proven is not None
+        print_files([proven.file], as_json=args.json)
+        if not args.json:
+            print_verification(proven.verification)
+        return 0
     files = export(args.model, args.out, options, overwrite=args.overwrite)
     print_files(files, as_json=args.json)
+    if args.evaluate is not None:
+        found = prove(files, args.model, args.evaluate, options, command=command)
+        if not args.json:
+            print_verification(found)
+        if found.failure is not None:
+            raise CheckError(found.failure)
     return 0
 
 
@@ -96,7 +128,6 @@ def print_files(files: list[ExportedFile], *, as_json: bool = False) -> None:
             }
             print(json.dumps(record))
         return
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
@@ -110,9 +141,7 @@ def print_files(files: list[ExportedFile], *, as_json: bool = False) -> None:
             f"{file.agreement.largest_difference:.2g}",
             f"{file.agreement.runtime}, {file.agreement.pictures} pictures",
         )
-    console = Console()
-    # What is no terminal has no width of its own; no line needs to break there.
-    (console if console.is_terminal else Console(width=200)).print(table)
+    stdout_console().print(table)
     for warning in filter(None, map(_warning, files)):
         say(f"warning: {warning}")
 

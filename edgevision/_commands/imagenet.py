@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from edgevision_converters import RECIPES
 from edgevision_device import UsageError, find_pictures
 
+from .._console import stdout_console
 from .._imagenet import DEFAULT_MODELS, imagenet_compare, imagenet_top
 from .._imagenet_meanings import parse_means
 from .._networks import PRETRAINED, RANDOM
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from .._imagenet_record import ImagenetComparison, TopLabels
-
-#: Of what is no terminal and has no width of its own.
-_WIDTH = 200
 
 _EPILOG = """\
 Pictures get the best labels of each network. One folder PICTURES/<label>/* gets a row per network: accuracy, size,
@@ -142,7 +140,7 @@ def print_top(found: Sequence[TopLabels], console: Console | None = None) -> Non
             cells = [f"{100 * each.best[rank].score:5.1f} % {each.best[rank].label}" for each in row]
             last = rank + 1 == len(row[0].best)
             table.add_row(Text("" if rank else row[0].picture), *map(Text, cells), end_section=last)
-    _console(console).print(table)
+    (console or stdout_console()).print(table)
 
 
 def print_comparison(comparison: ImagenetComparison, console: Console | None = None) -> None:
@@ -161,23 +159,13 @@ def print_comparison(comparison: ImagenetComparison, console: Console | None = N
         shares: list[str] = []
         for accuracy in (row.top1, row.top5):
             if accuracy is not None:
-                low, high = accuracy.interval
-                shares += [f"{100 * accuracy.share:.1f}", f"{100 * low:.1f} to {100 * high:.1f}"]
+                shares += [f"{100 * accuracy.share:.1f}", accuracy.describe_interval()]
         costs = [f"{number:,}" for number in (row.file.parameters, row.file.macs, row.file.size_bytes)]
         table.add_row(Text(row.file.title), *shares, *costs, f"{row.latency.p50_ms:.3g}")
-    console = _console(console)
+    console = console or stdout_console()
     console.print(table)
     for line in comparison.remarks():
         console.print(Text(line), soft_wrap=True)
-
-
-def _console(console: Console | None) -> Console:
-    from rich.console import Console
-
-    if console is not None:
-        return console
-    console = Console()
-    return console if console.is_terminal else Console(width=_WIDTH)
 
 
 def _is_labelled(pictures: Sequence[str]) -> bool:

@@ -12,9 +12,10 @@ from edgevision_converters import load_keras_model
 from edgevision_device import FileError, UsageError, require_known
 
 from .._arithmetic import LayerCost, layer_costs, output_size, total_costs
+from .._console import stdout_console
 from .._networks import NETWORKS
+from .._options import parse_size, parse_strides
 from .._run import is_run, read_run
-from ._training_flags import parse_size
 from .models import build, check_classes, start_keras
 
 if TYPE_CHECKING:
@@ -97,7 +98,8 @@ def _run_arithmetic(args: argparse.Namespace) -> int:
 def _model(args: argparse.Namespace) -> Any:
     path = Path(args.model)
     if args.model in NETWORKS and not path.exists():
-        size_wh, knobs = parse_size(args.size), parse_knobs(args.set)
+        size_wh = None if args.size is None else parse_size(args.size)
+        knobs = parse_knobs(args.set)
         check_classes(args.classes)
         NETWORKS[args.model].check_knobs(knobs)
         start_keras()
@@ -120,7 +122,7 @@ def _model(args: argparse.Namespace) -> Any:
 
 
 def parse_knobs(texts: Sequence[str]) -> dict[str, Any]:
-    """Read `NAME=VALUE`, the value being a number, a list of whole numbers, or a word.
+    """Read `NAME=VALUE`, the value being a number, strides, or a word.
 
     >>> parse_knobs(["width=0.5", "depth=2", "strides=2,1,2", "convolution=full"])
     {'width': 0.5, 'depth': 2, 'strides': (2, 1, 2), 'convolution': 'full'}
@@ -130,14 +132,11 @@ def parse_knobs(texts: Sequence[str]) -> dict[str, Any]:
         name, equals, value = text.partition("=")
         if not equals or not name or not value:
             raise UsageError(f"cannot read the knob {text!r}; allowed: KNOB=VALUE, such as width=0.5")
-        knobs[name] = _value(value)
+        knobs[name] = parse_strides(value) if name == "strides" else _value(value)
     return knobs
 
 
 def _value(text: str) -> Any:
-    parts = text.split(",")
-    if len(parts) > 1 and all(part.strip().isdecimal() for part in parts):
-        return tuple(int(part) for part in parts)
     for kind in (int, float):
         try:
             return kind(text)
@@ -147,7 +146,6 @@ def _value(text: str) -> Any:
 
 
 def _print_table(costs: Sequence[LayerCost], parameters: int, macs: int) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
@@ -158,9 +156,7 @@ def _print_table(costs: Sequence[LayerCost], parameters: int, macs: int) -> None
         table.add_row(cost.name, cost.kind, shown_shape(cost.output_shape), f"{cost.parameters:,}", counted)
     table.add_section()
     table.add_row("all", "", "", f"{parameters:,}", f"{macs:,}")
-    console = Console()
-    # What is no terminal has no width of its own; no line needs to break there.
-    (console if console.is_terminal else Console(width=200)).print(table)
+    stdout_console().print(table)
 
 
 def shown_shape(shape: tuple[int, ...]) -> str:

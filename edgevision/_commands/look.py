@@ -15,9 +15,11 @@ import numpy as np
 from edgevision_device import RESIZE_MODES, UsageError, check_outputs, quiet_native, read_picture, write_atomically
 
 from .. import _looking as looking
+from .._console import stdout_console
 from .._networks import PRETRAINED
 from .._progress import decoding_bar, say
 from .._run import is_run, read_run
+from .._run_data import held_out, load_splits, with_labels_of
 from .._run_report import REPORT_FILES, make_run_report
 
 if TYPE_CHECKING:
@@ -221,9 +223,9 @@ def _cam(args: argparse.Namespace) -> int:
 def _mistakes(args: argparse.Namespace) -> int:
     out = _png(args)
     run = read_run(args.run)
-    splits = looking.load_splits(run, args.data, data_dir=args.data_dir)
-    part, pictures = looking.held_out(splits)
-    pictures = looking.with_labels_of(pictures, run.labels)
+    splits = load_splits(run, args.data, data_dir=args.data_dir)
+    part, pictures = held_out(splits)
+    pictures = with_labels_of(pictures, run.labels)
     args.model = args.run
     scores = looking.score_all(_load(args), pictures)
     found = looking.find_mistakes(scores, pictures, args.count)
@@ -250,7 +252,6 @@ def _mistakes(args: argparse.Namespace) -> int:
 
 
 def _print_mistakes(found: list[looking.Mistake]) -> None:
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
@@ -260,17 +261,15 @@ def _print_mistakes(found: list[looking.Mistake]) -> None:
     for each in found:
         names = [escape(looking.clean(text)) for text in (each.file, each.true, each.predicted)]
         table.add_row(*names, f"{100 * each.score:.1f} %", f"{100 * each.true_score:.1f} %")
-    console = Console()
-    # What is no terminal has no width of its own; no line needs to break there.
-    (console if console.is_terminal else Console(width=200)).print(table)
+    stdout_console().print(table)
 
 
 def _report(args: argparse.Namespace) -> int:
     run = read_run(args.run)
     out = run.folder if args.out is None else Path(args.out)
     check_outputs([out / name for name in REPORT_FILES], overwrite=args.overwrite)
-    splits = looking.load_splits(run, data_dir=args.data_dir)
-    parts = {part: looking.with_labels_of(getattr(splits, part), run.labels) for part in ("train", "val", "test")}
+    splits = load_splits(run, data_dir=args.data_dir)
+    parts = {part: with_labels_of(getattr(splits, part), run.labels) for part in ("train", "val", "test")}
     splits = replace(splits, **parts)
     args.model = args.run
     model = _load(args).model

@@ -9,9 +9,10 @@ from typing import Any
 from edgevision_device import UsageError, quiet_native, require_known
 
 from .._arithmetic import layer_costs, total_costs
+from .._console import stdout_console
 from .._networks import DEFAULT_SIZE_WH, NETWORKS, RANDOM, Network
+from .._options import parse_size
 from .._progress import say
-from ._training_flags import parse_size
 
 #: Labels of a network from scratch, where only the cost of its head depends on them.
 _CLASSES = 10
@@ -33,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     for name in args.names:
         require_known("model", name, NETWORKS)
-    size_wh = parse_size(args.size)
+    size_wh = None if args.size is None else parse_size(args.size)
     if not args.costs and (size_wh is not None or args.classes is not None):
         raise UsageError(f"{'--size' if args.classes is None else '--classes'} is what to count for; add --costs")
     check_classes(args.classes)
@@ -102,7 +103,6 @@ def build(
 
 
 def _print_table(records: list[dict[str, Any]], *, costs: bool) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
@@ -115,9 +115,7 @@ def _print_table(records: list[dict[str, Any]], *, costs: bool) -> None:
         counted = [f"{record['classes']:,}", f"{record['parameters']:,}", f"{record['macs']:,}"] if costs else []
         knobs = ", ".join(f"{name} {shown_value(value)}" for name, value in record["knobs"].items())
         table.add_row(record["name"], size, *counted, knobs, record["summary"])
-    console = Console()
-    # What is no terminal has no width of its own; no line needs to break there.
-    (console if console.is_terminal else Console(width=200)).print(table)
+    stdout_console().print(table)
 
 
 def shown_value(value: Any) -> str:

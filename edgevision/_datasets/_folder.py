@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+__all__ = ["decode", "load"]
+
 
 def load(
     folder: Path,
@@ -44,12 +46,12 @@ def load(
     if "val" in parts and validation_split is not None:
         raise UsageError(f"{folder} has a val part of its own, {parts['val']}; leave out --validation-split")
     if not parts:
-        pictures, skipped = _decode(find_labelled(folder), folder, size_wh, resize, strict, on_progress)
+        pictures, skipped = decode(find_labelled(folder), folder, size_wh, resize, strict, on_progress)
         train, val, test = split_pictures(pictures, pictures.hashes, validation_split)
         return Splits(train, val, test, skipped)
     labels = sorted({each.label for each in find_labelled(parts["train"])})
     found = [picture for part in PARTS if part in parts for picture in find_labelled(parts[part], labels)]
-    pictures, skipped = _decode(found, folder, size_wh, resize, strict, on_progress)
+    pictures, skipped = decode(found, folder, size_wh, resize, strict, on_progress)
     places = [np.flatnonzero([name.startswith(f"{part}/") for name in pictures.names]) for part in PARTS]
     train, val, test = (pictures.take(each) for each in places)
     unseen = np.setdiff1d(np.arange(len(labels)), train.targets)
@@ -60,7 +62,7 @@ def load(
     return Splits(train, val, test, skipped)
 
 
-def _decode(
+def decode(
     found: list[LabelledPicture],
     folder: Path,
     size_wh: tuple[int, int],
@@ -68,6 +70,7 @@ def _decode(
     strict: bool,
     on_progress: Callable[[int, int], None],
 ) -> tuple[Pictures, tuple[str, ...]]:
+    """Decode the pictures that were found in a folder, and say of each that cannot be read why."""
     decoded = decode_all([each.path for each in found], size_wh, resize, on_progress)
     if strict and decoded.skipped:
         raise PictureError(f"{decoded.skipped[0]} (1 of {len(decoded.skipped)}; without --strict they are skipped)")

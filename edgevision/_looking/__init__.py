@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ._attention import METHODS, Attention, attend
+from ._attention import attend
 from ._canvas import Tile, clean, encode_png, shrink
-from ._chart import Chart, chart_of
+from ._chart import chart_of
 from ._figures import (
     attention_tiles,
     draw_attention,
@@ -18,22 +18,18 @@ from ._figures import (
 )
 from ._kernel import BORDERS, KERNELS, SHOWN, apply_kernel, parse_kernel, shown_pixels, to_grey
 from ._layers import Filters, convolutions, find_layer, first_filters, layers_of, run_watched
-from ._mistakes import Mistake, Recall, confusion_csv, confusion_of, find_mistakes, recalls_of
+from ._mistakes import Mistake, confusion_csv, confusion_of, find_mistakes, recalls_of
 from ._plots import MATRIX_LABELS, cell_heat, confusion_layer, draw_confusion, draw_history
-from ._runs import held_out, load_splits, read_history, read_record, score_all, with_labels_of
+from ._runs import read_history, read_record, score_all
 from ._subject import Subject, check_model, load_subject
 
 __all__ = [
     "BORDERS",
     "KERNELS",
     "MATRIX_LABELS",
-    "METHODS",
     "SHOWN",
-    "Attention",
-    "Chart",
     "Filters",
     "Mistake",
-    "Recall",
     "Subject",
     "Tile",
     "apply_kernel",
@@ -59,9 +55,7 @@ __all__ = [
     "find_layer",
     "find_mistakes",
     "first_filters",
-    "held_out",
     "layers_of",
-    "load_splits",
     "load_subject",
     "map_tiles",
     "parse_kernel",
@@ -74,5 +68,4 @@ __all__ = [
     "shown_pixels",
     "shrink",
     "to_grey",
-    "with_labels_of",
 ]

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["HEIGHT", "WIDTH", "Chart", "Line", "chart_of"]
+__all__ = ["Chart", "Line", "chart_of"]
 
 #: Of the chart, and of what its axes leave around it: left, right, top, bottom.
-WIDTH, HEIGHT = 420, 240
+_WIDTH, _HEIGHT = 420, 240
 _AROUND = (46, 12, 12, 30)
 
 
@@ -49,7 +49,7 @@ def chart_of(title: str, history: Mapping[str, Sequence[float]], names: Mapping[
         the chart; None where there is no finite number to draw.
     """
     left, right, top, bottom = _AROUND
-    frame = (left, top, WIDTH - right, HEIGHT - bottom)
+    frame = (left, top, _WIDTH - right, _HEIGHT - bottom)
     found = {text: history[name] for name, text in names.items() if name in history}
     finite = [value for values in found.values() for value in values if math.isfinite(value)]
     if not finite:

@@ -30,7 +30,6 @@ __all__ = [
     "draw_mistakes",
     "filter_tiles",
     "map_tiles",
-    "number_text",
     "range_text",
 ]
 
@@ -39,10 +38,10 @@ __all__ = [
 _READABLE = 7
 
 
-def number_text(number: float, digits: int = 3) -> str:
+def _number_text(number: float, digits: int = 3) -> str:
     """Write a number with so many digits that matter.
 
-    >>> [number_text(number) for number in (0, -0.25, 1020.4, 3e-9)]
+    >>> [_number_text(number) for number in (0, -0.25, 1020.4, 3e-9)]
     ['0', '−0.25', '1020', '3e−9']
     """
     if number == 0 or not math.isfinite(number):
@@ -62,7 +61,7 @@ def range_text(values: npt.NDArray[Any], digits: int = 3) -> str:
     >>> range_text(np.array([-0.25, 3.0]))
     '−0.25 … 3'
     """
-    return f"{number_text(float(values.min()), digits)} … {number_text(float(values.max()), digits)}"
+    return f"{_number_text(float(values.min()), digits)} … {_number_text(float(values.max()), digits)}"
 
 
 def filter_tiles(filters: Filters, count: int) -> list[Tile]:
@@ -132,7 +131,7 @@ def draw_maps(answer: npt.NDArray[np.float32], layer: str, title: str, count: in
         colors = _map_pixels(answer.reshape(1, -1))
         scale = "dark is the smallest number, yellow the largest"
         tiles = [
-            Tile(colors[:, place : place + 1], (names[place], number_text(float(answer[place]))))
+            Tile(colors[:, place : place + 1], (names[place], _number_text(float(answer[place]))))
             for place in range(min(answer.size, count))
         ]
     notes = [f"{what} out of layer {layer}", f"{scale}; of all: {range_text(answer)}"]
@@ -183,7 +182,7 @@ def draw_kernel(
 ) -> bytes:
     """Draw a picture, the kernel and what it made of the picture."""
     tile = heat_pixels(kernel.astype(np.float32), (kernel.shape[1], kernel.shape[0]))
-    numbers = tuple(map(number_text, kernel.ravel())) if max(kernel.shape) <= _READABLE else ()
+    numbers = tuple(map(_number_text, kernel.ravel())) if max(kernel.shape) <= _READABLE else ()
     tiles = [
         Tile(picture, (f"the picture, {picture.shape[1]}x{picture.shape[0]}",)),
         Tile(tile, (f"the kernel, {kernel.shape[1]}x{kernel.shape[0]}", range_text(kernel)), numbers),

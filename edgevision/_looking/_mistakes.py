@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgevision_benchmarks import wilson_interval
+from edgevision_benchmarks import Accuracy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from .._pictures import Pictures
 
-__all__ = ["Mistake", "Recall", "confusion_csv", "confusion_of", "find_mistakes", "recalls_of"]
+__all__ = ["Mistake", "confusion_csv", "confusion_of", "find_mistakes", "recalls_of"]
 
 
 @dataclass(frozen=True)
@@ -39,21 +39,6 @@ class Mistake:
     predicted: str
     score: float
     true_score: float
-
-
-@dataclass(frozen=True)
-class Recall:
-    """How many of a label's pictures were recognized; `interval` is Wilson's at 95 %, as two shares."""
-
-    label: str
-    right: int
-    pictures: int
-    interval: tuple[float, float]
-
-    @property
-    def share(self) -> float:
-        """Right of all; 0 where there are none."""
-        return self.right / self.pictures if self.pictures else 0.0
 
 
 def find_mistakes(scores: npt.NDArray[np.float32], pictures: Pictures, count: int) -> list[Mistake]:
@@ -87,12 +72,12 @@ def confusion_of(scores: npt.NDArray[np.float32], targets: npt.NDArray[np.int64]
     return np.bincount(targets * labels + scores.argmax(1), minlength=labels * labels).reshape(labels, labels)
 
 
-def recalls_of(confusion: npt.NDArray[np.int64], labels: Sequence[str]) -> list[Recall]:
-    """Return each label's recall, in the labels' order."""
-    return [
-        Recall(label, int(row[place]), int(row.sum()), wilson_interval(int(row[place]), int(row.sum())))
+def recalls_of(confusion: npt.NDArray[np.int64], labels: Sequence[str]) -> dict[str, Accuracy]:
+    """Return how many of each label's pictures were recognized, in the labels' order."""
+    return {
+        label: Accuracy(int(row[place]), int(row.sum()))
         for place, (label, row) in enumerate(zip(labels, confusion, strict=True))
-    ]
+    }
 
 
 def confusion_csv(confusion: npt.NDArray[np.int64], labels: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-__all__ = ["MATRIX_LABELS", "cell_heat", "confusion_layer", "draw_confusion", "draw_history", "row_shares"]
+__all__ = ["MATRIX_LABELS", "cell_heat", "confusion_layer", "draw_confusion", "draw_history"]
 
 #: Beyond this, numbers and labels in a confusion matrix are too small to read.
 MATRIX_LABELS = 40
@@ -52,7 +52,7 @@ def _draw_line(axes: Any, name: str, history: Mapping[str, Sequence[float]]) -> 
         axes.legend(frameon=False)
 
 
-def row_shares(confusion: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+def _row_shares(confusion: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     """Return what share of each true label's pictures got each label."""
     return confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
 
@@ -62,7 +62,7 @@ def cell_heat(confusion: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
 
     Mistakes are few where it matters: the root makes one in a hundred visible beside one in four.
     """
-    share = row_shares(confusion)
+    share = _row_shares(confusion)
     wrong = np.where(share > 0, np.minimum(1, 0.12 + np.sqrt(share)), 0)
     return np.where(np.eye(len(confusion), dtype=bool), share, wrong)
 

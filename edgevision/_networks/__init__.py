@@ -4,27 +4,10 @@ from __future__ import annotations
 
 from importlib import resources
 
-from ._efficientnet_lite import VARIANTS, efficientnet_lite, load_torch_weights, packaged_weights
-from ._network import DEFAULT_SIZE_WH, RANDOM, Network, Weights
+from ._network import DEFAULT_SIZE_WH, RANDOM, Network
 from ._registry import NETWORKS, PRETRAINED
-from ._slim import slim
-from ._torch_file import read_torch_tensors
 
-__all__ = [
-    "DEFAULT_SIZE_WH",
-    "NETWORKS",
-    "PRETRAINED",
-    "RANDOM",
-    "VARIANTS",
-    "Network",
-    "Weights",
-    "efficientnet_lite",
-    "imagenet_labels",
-    "load_torch_weights",
-    "packaged_weights",
-    "read_torch_tensors",
-    "slim",
-]
+__all__ = ["DEFAULT_SIZE_WH", "NETWORKS", "PRETRAINED", "RANDOM", "Network", "imagenet_labels"]
 
 
 def imagenet_labels() -> tuple[str, ...]:

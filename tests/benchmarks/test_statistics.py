@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgevision_benchmarks._statistics import (
+    Accuracy,
     PairedDifference,
     compare_paired,
     mcnemar_p,
@@ -39,6 +40,20 @@ def test_more_confidence_is_wider():
 def test_impossible_numbers_are_refused(right, total, confidence):
     with pytest.raises(ValueError, match="must lie between"):
         wilson_interval(right, total, confidence)
+
+
+def test_an_accuracy_is_its_count_with_the_interval():
+    found = Accuracy(15, 148)
+    assert found == Accuracy.of(np.arange(148) < 15)
+    assert found.interval == wilson_interval(15, 148)
+    assert found.describe() == "10.1 % (6.2 to 16.0)"
+    record = found.to_record()
+    assert (record["right"], record["pictures"], record["accuracy_share"]) == (15, 148, 15 / 148)
+    assert (record["accuracy_low_share"], record["accuracy_high_share"]) == found.interval
+
+
+def test_of_no_pictures_nothing_is_known():
+    assert (Accuracy(0, 0).share, Accuracy(0, 0).interval) == (0.0, (0.0, 1.0))
 
 
 @pytest.mark.parametrize(

@@ -31,12 +31,22 @@ CEILINGS = {
     "patches.float16.tflite": 20_000,
     "patches.dynamic.tflite": 15_000,
     "patches.int8.tflite": 14_500,
+    "patches.int8-selective.tflite": 16_500,
+    "patches.int8x16.tflite": 17_500,
     "patches.float32.onnx": 29_000,
+    "patches.float16.onnx": 19_000,
     "patches.dynamic.onnx": 16_000,
     "patches.int8.onnx": 18_000,
 }
 #: How far scores may lie from the Keras model's: rounding of 24, 11 and 8 bits.
-TOLERANCES = {"float32": 1e-5, "float16": 2e-3, "dynamic": 0.05, "int8": 0.1}
+TOLERANCES = {
+    "float32": 1e-5,
+    "float16": 5e-3,
+    "dynamic": 0.05,
+    "int8": 0.1,
+    "int8-selective": 0.1,
+    "int8x16": 0.05,
+}
 
 Network = Callable[..., "keras.Model"]
 
@@ -79,7 +89,8 @@ def test_a_file_agrees_with_keras_and_is_small(file: ExportedFile, model: keras.
 
 
 def test_fewer_bits_make_smaller_files_of_tflite(exported: dict[str, ExportedFile]) -> None:
-    sizes = [exported[f"patches.{recipe}.tflite"].size_bytes for recipe in RECIPES["tflite"]]
+    recipes = ("float32", "float16", "dynamic", "int8")
+    sizes = [exported[f"patches.{recipe}.tflite"].size_bytes for recipe in recipes]
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[-1] < sizes[0] / 2
 
@@ -87,7 +98,7 @@ def test_fewer_bits_make_smaller_files_of_tflite(exported: dict[str, ExportedFil
 def test_a_file_says_everything_about_itself(file: ExportedFile, source: SourceModel, calibration: Calibration) -> None:
     read = read_model_file(file.path)
     assert (read.format, read.foreign) == (file.format, False)
-    calibrated_on = calibration.origin if file.recipe == "int8" else None
+    calibrated_on = calibration.origin if file.recipe.startswith("int8") else None
     assert read.metadata == dataclasses.replace(source.metadata, recipe=file.recipe, calibrated_on=calibrated_on)
     assert read.metadata.trained_on == DataOrigin("patches", "ab" * 32, 640)
     assert (read.metadata.labels, read.metadata.resize) == (LABELS, "letterbox")
@@ -166,7 +177,7 @@ def test_int8_needs_calibration_pictures(
     source: SourceModel, held_out: Any, tmp_path: Path, pictures: int | None
 ) -> None:
     empty = Calibration(held_out.pixels[:0], DataOrigin("nothing", "", 0)) if pictures == 0 else None
-    with pytest.raises(UsageError, match="int8 needs calibration pictures; give --calibrate DATA, or leave int8 out"):
+    with pytest.raises(UsageError, match="int8 needs calibration pictures; give --calibrate DATA, or leave it out"):
         export_model(source, tmp_path / "out", verification=held_out.pixels, calibration=empty)
     assert left_in(tmp_path) == []
 
@@ -196,12 +207,15 @@ def test_a_name_cannot_leave_the_folder(source: SourceModel, held_out: Any, tmp_
 def test_a_float_file_that_disagrees_is_not_kept(held_out: Any, tmp_path: Path) -> None:
     import keras
 
-    # 2**20 has no float16, so that the file computes infinities where the Keras model computes scores.
+    # 2049 has no float16: it becomes 2048, and a difference of two filters that means something becomes 0.
     inputs = keras.Input((HEIGHT, WIDTH, 3))
-    x = keras.layers.Rescaling(1 / 255)(inputs)
-    x = keras.layers.Conv2D(4, 3, activation="relu", kernel_initializer=keras.initializers.Constant(2**20))(x)
+    x = keras.layers.Rescaling(1 / 256)(inputs)
+    filters = np.repeat(np.float32([2049, 2048] * 32), 27).reshape(64, 3, 3, 3).transpose(1, 2, 3, 0)
+    x = keras.layers.Conv2D(64, 3, kernel_initializer=lambda shape, dtype: filters)(x)
     x = keras.layers.GlobalAveragePooling2D()(x)
-    x = keras.layers.Dense(4, kernel_initializer=keras.initializers.RandomNormal(stddev=2**-24, seed=1))(x)
+    matrix = np.zeros((64, 4), np.float32)
+    matrix[:2, 0] = 1, -1
+    x = keras.layers.Dense(4, kernel_initializer=lambda shape, dtype: matrix)(x)
     huge = keras.Model(inputs, keras.layers.Softmax()(x))
     source = SourceModel.of(huge, LABELS, name="huge")
     with pytest.raises(CheckError) as raised:
@@ -234,8 +248,8 @@ def test_a_network_that_cannot_be_converted_is_one_line(held_out: Any, tmp_path:
         with pytest.raises(FileError) as raised:
             export_model(source, tmp_path / "out", verification=held_out.pixels, formats=[format], recipes=["float32"])
         message = str(raised.value)
-        assert message.startswith(f"waves.float32.{format} cannot be made from this model: ")
-        assert message.endswith("; leave it out with --formats or --recipes")
+        assert " computes Complex, which " in message
+        assert f"give --formats {({*RECIPES} - {format}).pop()}" in message
         assert "\n" not in message
     assert left_in(tmp_path) == []
 

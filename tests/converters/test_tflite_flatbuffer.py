@@ -10,7 +10,15 @@ import flatbuffers
 import numpy as np
 import pytest
 
-from edgevision_converters import Calibration, ExportedFile, SourceModel, _tflite
+from edgevision_converters import (
+    Calibration,
+    ExportedFile,
+    SourceModel,
+    _tensorflow_graph,
+    _tflite,
+    _tflite_edit,
+    _tflite_weights,
+)
 from edgevision_converters._tflite_flatbuffer import compact, pack, unpack
 from edgevision_device import read_model_file
 
@@ -85,9 +93,12 @@ def test_a_small_file_computes_what_the_converter_wrote(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     small = read_model_file(exported[f"patches.{recipe}.tflite"].path).model
-    monkeypatch.setattr(_tflite, "name_tensors", lambda parsed, layers: None)
-    monkeypatch.setattr(_tflite, "compact", lambda parsed: None)
-    monkeypatch.setattr(_tflite, "pack", plain_pack)
+    for module in (_tensorflow_graph, _tflite):
+        monkeypatch.setattr(module, "name_tensors", lambda parsed, layers: None)
+    for module in (_tensorflow_graph, _tflite, _tflite_edit):
+        monkeypatch.setattr(module, "compact", lambda parsed: None)
+    for module in (_tensorflow_graph, _tflite, _tflite_weights):
+        monkeypatch.setattr(module, "pack", plain_pack)
     plain = _tflite.convert_tflite(source, recipe, calibration.pixels_nhwc)
     # The small file holds TFLite Metadata already, the plain one not yet.
     assert len(small) < len(plain)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import zipfile
 from pathlib import Path
 from typing import Any, Callable
@@ -57,6 +58,15 @@ def test_sealing_again_gives_the_same_bytes(sealed: Path) -> None:
 def test_labels_need_not_be_ascii(resealed: Callable[..., Path], sealed: Path) -> None:
     labels = ("größer", "猫", "a b", "🐕 'quoted' \"twice\"")
     assert read_model_file(resealed(sealed.name, labels=labels)).metadata.labels == labels
+
+
+def test_labels_need_not_even_be_utf8(resealed: Callable[..., Path], sealed: Path) -> None:
+    labels = (os.fsdecode(b"caf\xe9"), "caf\\udce9", "a b", "c")
+    file = resealed(sealed.name, labels=labels)
+    assert read_model_file(file).metadata.labels == labels
+    if file.suffix == ".tflite":
+        with zipfile.ZipFile(file) as archive:
+            assert archive.read("labels.txt") == b"caf\xe9\ncaf\\udce9\na b\nc\n"
 
 
 def test_any_archive_tool_reads_the_labels(data: Path) -> None:

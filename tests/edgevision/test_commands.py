@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -14,7 +16,10 @@ import numpy as np
 import pytest
 
 from edgevision import Run, __version__
-from edgevision._commands._training_flags import parse_size
+from edgevision._commands._training_flags import add_training_flags, training_options
+from edgevision._commands.layers import parse_knobs
+from edgevision._options import parse_size
+from edgevision._sweep_axes import read_axes
 from edgevision_device import UsageError
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -167,11 +172,28 @@ def test_the_traceback_is_there_for_the_asking(command: Command) -> None:
         command("train", "x", "--model", "slimm", "--out", "y", "--traceback")
 
 
-@pytest.mark.parametrize(
-    ("text", "size_wh"), [("96x64", (96, 64)), ("96X64", (96, 64)), ("96", (96, 96)), (None, None)]
-)
-def test_sizes_are_read(text: str | None, size_wh: tuple[int, int] | None) -> None:
+@pytest.mark.parametrize(("text", "size_wh"), [("96x64", (96, 64)), ("96X64", (96, 64)), ("96", (96, 96))])
+def test_sizes_are_read(text: str, size_wh: tuple[int, int]) -> None:
     assert parse_size(text) == size_wh
+
+
+@pytest.mark.parametrize("text", ["", "96x", "1x2x3", "-96", "9.5"])
+def test_what_is_no_size_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(f"cannot read the size {text!r}; allowed: WIDTHxHEIGHT in pixels")):
+        parse_size(text)
+
+
+def test_strides_are_read_alike_everywhere() -> None:
+    """Whatever command takes them."""
+    assert parse_knobs(["strides=1,2,2"]) == parse_knobs(["strides=1x2x2"]) == {"strides": (1, 2, 2)}
+    assert read_axes(["strides=1x2x2,2x1"]) == {"strides": [(1, 2, 2), (2, 1)]}
+    parser = argparse.ArgumentParser()
+    add_training_flags(parser)
+    args = parser.parse_args(["--strides", "1,2,2"])
+    assert training_options(args)[0].strides == (1, 2, 2)
+    for read in (lambda: parse_knobs(["strides=two"]), lambda: read_axes(["strides=two"])):
+        with pytest.raises(UsageError, match="cannot read the strides 'two'; give 1s and 2s, the stem's first, such"):
+            read()
 
 
 def test_the_program_is_installed() -> None:
@@ -179,6 +201,23 @@ def test_the_program_is_installed() -> None:
     for line in ([str(program)], [sys.executable, "-m", "edgevision"]):
         done = subprocess.run([*line, "--version"], capture_output=True, text=True, timeout=60)
         assert (done.returncode, done.stdout, done.stderr) == (0, f"edgevision {__version__}\n", "")
+
+
+def test_a_report_needs_the_labels_of_its_run(command: Command, run: Run, tmp_path: Path) -> None:
+    data, mine = tmp_path / "data", tmp_path / "run"
+    shutil.copytree(run.data, data)
+    shutil.copytree(run.folder, mine)
+    record = (mine / "run.json").read_text()
+    (mine / "run.json").write_text(record.replace(run.data, str(data)))
+    shutil.copytree(data / "ace", data / "twelve")
+    done = command("look", "report", mine, "--overwrite")
+    assert (done.returncode, done.stdout) == (2, "")
+    *notes, line = done.stderr.splitlines()
+    assert line == (
+        "edgevision: error: the pictures have the label 'twelve', which the model does not know; it knows 3: ace, "
+        "naught, seven"
+    )
+    assert all(note.startswith("note: ") for note in notes), done.stderr
 
 
 def test_the_whole_way_on_a_folder_of_pictures(command: Command, paint: Paint, tmp_path: Path) -> None:

