@@ -15,7 +15,8 @@ from edgevision_device import read_model_file
 
 FILES = [
     *("digits.float32.tflite", "digits.float16.tflite", "digits.dynamic.tflite", "digits.int8.tflite"),
-    *("digits.float32.onnx", "digits.dynamic.onnx", "digits.int8.onnx"),
+    *("digits.int8-selective.tflite", "digits.int8x16.tflite"),
+    *("digits.float32.onnx", "digits.float16.onnx", "digits.dynamic.onnx", "digits.int8.onnx"),
 ]
 
 
