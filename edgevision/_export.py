@@ -12,9 +12,11 @@ import numpy as np
 
 from edgevision_converters import (
     Calibration,
+    Labelled,
     OnnxSource,
     SourceModel,
     TfliteSource,
+    check_max_error,
     chosen,
     export_model,
     is_saved_model,
@@ -24,6 +26,7 @@ from edgevision_converters import (
 )
 from edgevision_device import (
     COLOR_ORDERS,
+    DataError,
     FileError,
     UsageError,
     mark_pictures,
@@ -32,11 +35,11 @@ from edgevision_device import (
     require_known,
 )
 
-from ._datasets import load_data
 from ._networks import NETWORKS, PRETRAINED, imagenet_labels
-from ._photos import VERIFICATION_PHOTOS, calibration_photos, photo_crops
-from ._progress import decoding_bar, say, say_skipped
+from ._photos import VERIFICATION_PHOTOS, calibration_photos, check_photos, photo_crops
+from ._progress import say
 from ._run import is_run, read_run
+from ._run_data import load_shown, load_splits, with_labels_of
 
 if TYPE_CHECKING:
     import os
@@ -46,7 +49,7 @@ if TYPE_CHECKING:
 
     from edgevision_converters import ExportedFile, Source
 
-    from ._pictures import Splits
+    from ._pictures import Pictures, Splits
 
 __all__ = ["ExportOptions", "export", "plan_export"]
 
@@ -61,6 +64,8 @@ class ExportOptions:
         calibrate: data whose train part calibrates int8 and whose val part verifies; None takes what the run was
             trained on, or for a pretrained network crops of the photographs inside scikit-image.
         calibration_pictures: how many.
+        fit_confidence: fit the temperature of each file on that val part, which then must show the model's labels.
+        max_error: also fit its reject threshold; see `edgevision_converters.fit_confidence`.
         labels: file with one label a line; this and the next five are for a model that edgevision did not train.
         resize, pixels, color_order, logits: see `SourceModel.of`.
         signature: of a SavedModel with several.
@@ -74,6 +79,8 @@ class ExportOptions:
     name: str | None = None
     calibrate: str | None = None
     calibration_pictures: int = 100
+    fit_confidence: bool = False
+    max_error: float | None = None
     labels: str | None = None
     resize: str | None = None
     pixels: str | None = None
@@ -91,6 +98,9 @@ class ExportOptions:
             require_known("color order", self.color_order, COLOR_ORDERS)
         if not 1 <= self.calibration_pictures <= 100_000:
             raise UsageError(f"calibration pictures must number 1 to 100000, got {self.calibration_pictures}")
+        check_max_error(self.max_error)
+        if self.max_error is not None and not self.fit_confidence:
+            raise UsageError("--max-error is for the reject threshold that --fit-confidence fits; give both")
 
 
 def export(
@@ -117,13 +127,14 @@ def export(
         say("starting TensorFlow, loading the model")
         with quiet_native(keep=lambda line: False):  # the backend greets from C++ when it is first imported
             importlib.import_module("tensorflow")
-    source, calibration, verification = kind.prepare(Path(model), name, options)
+    prepared = kind.prepare(Path(model), name, options)
     try:
         return export_model(
-            source,
+            prepared.source,
             out,
-            verification=verification,
-            calibration=calibration,
+            verification=prepared.verification,
+            calibration=prepared.calibration,
+            labelled=prepared.labelled,
             formats=formats,
             recipes=options.recipes,
             overwrite=overwrite,
@@ -149,16 +160,32 @@ def _plan(
     name = name if options.name is None else options.name
     formats = _formats(Path(model), kind, options.formats)
     plan_files(name, out, formats, options.recipes, overwrite=overwrite)
+    if options.calibrate is None and not is_run(model):
+        if options.fit_confidence:
+            raise UsageError("--fit-confidence needs pictures with labels that trained nothing; give --calibrate DATA")
+        check_photos(_INSTEAD)
     return kind, name, formats
 
 
-_Prepared = tuple["Source", Calibration | None, "npt.NDArray[np.uint8]"]
+@dataclass(frozen=True)
+class _Prepared:
+    """What a model is exported with; see `export_model`."""
+
+    source: Source
+    calibration: Calibration
+    verification: npt.NDArray[np.uint8]
+    labelled: Labelled | None = None
+
 
 _INPUTS = "a run folder, a .keras or .h5 file, a SavedModel folder, or a float .tflite or .onnx file"
 #: Of these a file keeps all; what a calibration set of this size weighs is 7 kB.
 _MARKS = 1000
+#: Of the photographs inside scikit-image.
+_INSTEAD = "give --calibrate DATA"
 #: Pictures that verify a file: enough to see 1 % of flips, few enough to wait for.
 _VERIFICATION = 500
+#: Pictures on which confidence is fitted: 300 MB of them at 224 x 224.
+_CONFIDENCE = 2000
 
 
 @dataclass(frozen=True)
@@ -237,19 +264,15 @@ def _from_run(folder: Path, name: str, options: ExportOptions) -> _Prepared:
         resize=run.resize,
         trained_on=run.trained_on,
     )
-    data_dir = options.data_dir or run.data_dir
-    share = None if options.calibrate else run.validation_split
-    splits = _load(options.calibrate or run.data, source, options, data_dir, share)
-    if options.calibrate is None and splits.train.origin != run.trained_on:
-        say(f"note: the pictures in {run.data} are not those of the training any more; they are used as they are now")
-    return source, *_parts(splits, options)
+    splits = load_splits(run, options.calibrate, data_dir=options.data_dir, strict=options.strict)
+    return _with_parts(source, splits, options)
 
 
 def _from_network(path: Path, name: str, options: ExportOptions) -> _Prepared:
     network = path.name
     model = NETWORKS[network].classifier(options.weights)
     source = SourceModel.of(model, imagenet_labels(), name=name, resize=options.resize or "crop")
-    return source, *_outside_pictures(source, options)
+    return _with_outside_pictures(source, options)
 
 
 def _from_file(path: Path, name: str, options: ExportOptions) -> _Prepared:
@@ -279,19 +302,22 @@ def _described(make: Callable[..., Source], model: Any, name: str, options: Expo
         color_order=options.color_order or "rgb",
         logits=options.logits,
     )
-    return source, *_outside_pictures(source, options)
+    return _with_outside_pictures(source, options)
 
 
-def _outside_pictures(source: Source, options: ExportOptions) -> tuple[Calibration | None, npt.NDArray[np.uint8]]:
+def _with_outside_pictures(source: Source, options: ExportOptions) -> _Prepared:
     """Choose pictures for a model whose training pictures are not known here."""
-    if options.calibrate is not None:
-        return _parts(_load(options.calibrate, source, options, options.data_dir), options)
     size_wh, count = source.metadata.size_wh, options.calibration_pictures
-    calibration = calibration_photos(count, size_wh, options.seed, "give --calibrate DATA")
-    return calibration, photo_crops(VERIFICATION_PHOTOS, 100, size_wh, options.seed)
+    if options.calibrate is not None:
+        splits = load_shown(
+            options.calibrate, size_wh, source.metadata.resize, data_dir=options.data_dir, strict=options.strict
+        )
+        return _with_parts(source, splits, options)
+    calibration = calibration_photos(count, size_wh, options.seed, _INSTEAD)
+    return _Prepared(source, calibration, photo_crops(VERIFICATION_PHOTOS, 100, size_wh, options.seed))
 
 
-def _parts(splits: Splits, options: ExportOptions) -> tuple[Calibration, npt.NDArray[np.uint8]]:
+def _with_parts(source: Source, splits: Splits, options: ExportOptions) -> _Prepared:
     """Take pictures of train to calibrate, evenly over the labels, and of val to verify."""
     chosen_pictures = splits.train.sample(options.calibration_pictures, options.seed)
     shown, labels = len(np.unique(chosen_pictures.targets)), len(splits.labels)
@@ -304,26 +330,23 @@ def _parts(splits: Splits, options: ExportOptions) -> tuple[Calibration, npt.NDA
         say(f"note: {len(chosen_pictures)} calibration pictures show {shown} of {labels} labels")
     marks = mark_pictures(chosen_pictures.hashes, _MARKS)
     origin = dataclasses.replace(chosen_pictures.origin, marks=marks)
-    verification = splits.val.sample(_VERIFICATION, options.seed)
-    return Calibration(chosen_pictures.pixels(slice(None)), origin), verification.pixels(slice(None))
+    calibration = Calibration(chosen_pictures.pixels(slice(None)), origin)
+    verification = splits.val.sample(_VERIFICATION, options.seed).pixels(slice(None))
+    labelled = _labelled(source, splits.val, options) if options.fit_confidence else None
+    return _Prepared(source, calibration, verification, labelled)
 
 
-def _load(
-    data: str,
-    source: Source,
-    options: ExportOptions,
-    data_dir: str | None,
-    validation_split: float | None = None,
-) -> Splits:
-    with decoding_bar() as on_progress:
-        splits = load_data(
-            data,
-            source.metadata.size_wh,
-            source.metadata.resize,
-            data_dir=data_dir,
-            strict=options.strict,
-            validation_split=validation_split,
-            on_progress=on_progress,
+def _labelled(source: Source, val: Pictures, options: ExportOptions) -> Labelled:
+    """Take val, or what chance takes of it: how sure a file may be depends on how frequent each label is."""
+    trained_on = source.metadata.trained_on
+    known = zip(val.names, val.hashes, strict=True)
+    seen = [name for name, digest in known if trained_on is not None and trained_on.holds(digest)]
+    if seen:
+        raise DataError(
+            f"{source.metadata.name} was trained on {len(seen)} of the {len(val)} val pictures of {val.source}: "
+            f"{', '.join(seen[:3])}{', …' if len(seen) > 3 else ''}; confidence is fitted on pictures that trained "
+            "nothing: give others with --calibrate, or leave out --fit-confidence"
         )
-    say_skipped(splits.skipped)
-    return splits
+    places = np.random.default_rng(options.seed).permutation(len(val))[:_CONFIDENCE]
+    pictures = with_labels_of(val.take(np.sort(places)), source.metadata.labels)
+    return Labelled(pictures.pixels(slice(None)), pictures.targets, options.max_error)

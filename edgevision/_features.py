@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 
     from ._batches import Changes
 
-__all__ = ["Features", "compute", "fingerprint", "make_ready", "run_frozen"]
+__all__ = ["Features", "compute", "make_ready", "run_frozen"]
 
 _BATCH = 32
 #: Raised when augmentation changes what it does, so that features of old copies are not used.
 _FEATURES_VERSION = 1
 
 
-def fingerprint(model: keras.Model) -> str:
+def _fingerprint(model: keras.Model) -> str:
     """Return a SHA-256 of a model's layers and weights, the same in every process."""
     digest = hashlib.sha256(_architecture(model).encode())
     for weight in model.weights:
@@ -97,7 +97,7 @@ def compute(model: keras.Model, parts: Mapping[str, Changes], resize: str, what:
     """
     height, width = next(iter(parts.values())).pictures.store.shape[1:3]
     versions = (keras_backend(), _FEATURES_VERSION, VERSION, load_opencv().__version__)
-    key = hashlib.sha256(f"{fingerprint(model)} {(width, height)} {resize} {versions}".encode()).hexdigest()[:32]
+    key = hashlib.sha256(f"{_fingerprint(model)} {(width, height)} {resize} {versions}".encode()).hexdigest()[:32]
     folder = cache_folder() / "features" / key
     known = _read_index(folder)
     missing = {

@@ -84,7 +84,7 @@ def imagenet_top(
     if not 1 <= top <= len(imagenet_labels()):
         raise UsageError(f"top must lie between 1 and {len(imagenet_labels())}, got {top}")
     readable, first = _readable(pictures, strict=strict)
-    networks.check_weights()
+    networks.check()
 
     def sample(size_wh: tuple[int, int]) -> npt.NDArray[np.uint8]:
         return np.concatenate([preprocess(picture, size_wh, RESIZE) for picture in first])
@@ -149,7 +149,7 @@ def imagenet_compare(
     networks = NetworkFiles(tuple(models), weights or {}, recipe, out, threads, overwrite)
     found = _labelled(Path(folder))
     meanings = read_meanings(sorted({each.label for each in found}), means or {})
-    networks.check_weights()
+    networks.check()
     by_size, skipped = decode_sizes(Path(folder), found, set(networks.sizes_wh.values()), strict=strict)
     say_skipped(skipped)
 

@@ -14,7 +14,7 @@ from edgevision_device import EdgevisionError, UsageError, quiet_native, require
 
 from ._arithmetic import layer_costs, total_costs
 from ._networks import NETWORKS, PRETRAINED, RANDOM, imagenet_labels
-from ._photos import calibration_photos
+from ._photos import calibration_photos, check_photos
 from ._progress import say
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ __all__ = ["RESIZE", "NetworkFile", "NetworkFiles"]
 RESIZE = "crop"
 #: Crops of photographs on which int8 finds its ranges, as many as `edgevision export` takes.
 _CALIBRATION = 100
+_INSTEAD = "choose another --recipe"
 
 
 @dataclass(frozen=True)
@@ -101,13 +102,19 @@ class NetworkFiles:
             for name in names:
                 plan_files(name, self.out, ["tflite"], [self.recipe], overwrite=self.overwrite)
 
-    def check_weights(self) -> None:
-        """Raise FileError or MissingPackageError, naming the network and its flag, if weights are not there."""
+    def check(self) -> None:
+        """Raise, naming the flag, FileError or MissingPackageError if weights or the photographs are not there."""
+        if self._calibrated:
+            check_photos(_INSTEAD)
         for name in self.models:
             try:
                 NETWORKS[name].check_weights(self.weights.get(name), top=True)
             except EdgevisionError as error:
                 raise type(error)(f"{name}: {error} (here that is --weights {name}=FILE)") from error
+
+    @property
+    def _calibrated(self) -> bool:
+        return RECIPES["tflite"][self.recipe].calibrated
 
     @property
     def sizes_wh(self) -> dict[str, tuple[int, int]]:
@@ -139,8 +146,8 @@ class NetworkFiles:
 
     def _make(self, name: str, out: Path, verification: npt.NDArray[np.uint8]) -> NetworkFile:
         calibration = None
-        if self.recipe == "int8":
-            calibration = calibration_photos(_CALIBRATION, self.sizes_wh[name], 0, "choose another --recipe")
+        if self._calibrated:
+            calibration = calibration_photos(_CALIBRATION, self.sizes_wh[name], 0, _INSTEAD)
         weights = self.weights.get(name)
         model = NETWORKS[name].classifier(weights)
         parameters, macs = total_costs(layer_costs(model))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-__all__ = ["CALIBRATION_PHOTOS", "VERIFICATION_PHOTOS", "calibration_photos", "photo_crops"]
+__all__ = ["CALIBRATION_PHOTOS", "VERIFICATION_PHOTOS", "calibration_photos", "check_photos", "photo_crops"]
 
 CALIBRATION_PHOTOS = (
     "astronaut.png",
@@ -32,6 +32,11 @@ CALIBRATION_PHOTOS = (
 
 #: Others, because agreement on what was calibrated on says little. The first is a cat.
 VERIFICATION_PHOTOS = ("chelsea.png", "coffee.png", "camera.png", "gravel.png", "moon.png", "motorcycle_left.png")
+
+
+def check_photos(instead: str) -> None:
+    """Raise MissingPackageError, before anything slow, if the photographs are not there; see `photo_crops`."""
+    _read(CALIBRATION_PHOTOS, instead)
 
 
 def calibration_photos(count: int, size_wh: tuple[int, int], seed: int, instead: str) -> Calibration:

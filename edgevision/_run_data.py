@@ -3,38 +3,53 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edgevision_device import DataError
 
-from ._datasets import load_data
+from ._datasets import load_data, native_size
 from ._progress import decoding_bar, say, say_skipped
 
 if TYPE_CHECKING:
     from ._pictures import Pictures, Splits
     from ._run import Run
 
-__all__ = ["HeldOut", "held_out", "load_splits", "with_labels_of"]
+__all__ = ["HeldOut", "held_out", "load_shown", "load_splits", "same_data", "with_labels_of"]
+
+
+def load_shown(data: str, size_wh: tuple[int, int], resize: str, **more: Any) -> Splits:
+    """Load data, see `load_data`, with a bar on stderr and a word about pictures that cannot be read."""
+    with decoding_bar() as on_progress:
+        splits = load_data(data, size_wh, resize, on_progress=on_progress, **more)
+    say_skipped(splits.skipped)
+    return splits
 
 
 def load_splits(run: Run, data: str | None = None, *, data_dir: str | None = None, strict: bool = False) -> Splits:
     """Load what a run was trained on, in the same parts, or other data the same way."""
-    with decoding_bar() as on_progress:
-        splits = load_data(
-            data or run.data,
-            run.size_wh,
-            run.resize,
-            data_dir=data_dir or run.data_dir,
-            strict=strict,
-            validation_split=run.validation_split if data is None else None,
-            on_progress=on_progress,
-        )
-    say_skipped(splits.skipped)
-    if data is None and splits.train.origin != run.trained_on:
+    own = data is None or same_data(data, run.data)
+    splits = load_shown(
+        data or run.data,
+        run.size_wh,
+        run.resize,
+        data_dir=data_dir or run.data_dir,
+        strict=strict,
+        validation_split=run.validation_split if own else None,
+    )
+    if own and splits.train.origin != run.trained_on:
         say(f"note: the pictures in {run.data} are not those of the training any more; they are used as they are now")
     return splits
+
+
+def same_data(data: str, other: str) -> bool:
+    """Say whether two arguments mean the same data set, by name or by path."""
+    if data == other:
+        return True
+    named = [native_size(each) is not None and not Path(each).exists() for each in (data, other)]
+    return not any(named) and Path(data).resolve() == Path(other).resolve()
 
 
 def held_out(splits: Splits) -> tuple[str, Pictures]:

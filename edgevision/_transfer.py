@@ -11,7 +11,7 @@ from edgevision_device import UsageError, require_known
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["as_classifier", "freeze_before", "in_float32", "make_head", "split_before"]
+__all__ = ["as_classifier", "freeze_before", "make_head", "split_before"]
 
 
 def make_head(kind: str, classes: int) -> keras.layers.Layer:
@@ -41,7 +41,7 @@ def as_classifier(model: keras.Model, name: str) -> keras.Model:
     """
     import keras
 
-    made = in_float32(model)
+    made = _in_float32(model)
     last = made.layers[-1]
     x = made.outputs[0]
     if last.name == "logits":
@@ -55,7 +55,7 @@ def as_classifier(model: keras.Model, name: str) -> keras.Model:
     return keras.Model(made.inputs[0], x, name=name)
 
 
-def in_float32(model: keras.Model) -> keras.Model:
+def _in_float32(model: keras.Model) -> keras.Model:
     """Return a copy whose layers compute in float32, whatever they were trained in."""
     import keras
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgevision_device import DataError, EdgevisionError, UsageError, find_parts
+from edgevision_benchmarks import refuse_seen, seen_pictures
+from edgevision_device import EdgevisionError, UsageError, find_parts, mark_pictures
 
-from ._datasets import load_data, native_size
+from ._datasets import native_size
 from ._pictures import Pictures
-from ._progress import decoding_bar, say, say_skipped
-from ._run_data import with_labels_of
+from ._progress import say
+from ._run_data import load_shown, same_data, with_labels_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,13 +35,13 @@ class Judged:
         data: what the user calls them.
         part: `test`, `val` where the data has no test part, or `all` of a folder that nothing was made from.
         pictures: at the input's size, with the model's labels.
-        left_out: names of pictures that were seen in training or calibration, and judge nothing.
+        seen: names of those that are known to be from training or calibration; there are some only with `whole`.
     """
 
     data: str
     part: str
     pictures: Pictures
-    left_out: tuple[str, ...]
+    seen: tuple[str, ...]
 
 
 def judged_pictures(
@@ -57,8 +58,8 @@ def judged_pictures(
 
     Of data with parts these are the test part, or val where there is no test part; so it is with a folder
     `PATH/<label>/*` from which the model was trained or a file calibrated, because training divides such a folder.
-    Another folder of this kind judges with all its pictures. Whatever is then known to have been seen, by the content
-    of the picture's file, is left out.
+    Another folder of this kind judges with all its pictures. A picture among these that is known to have been seen, by
+    the content of its file, is refused, as by `edgevision benchmark`.
 
     Args:
         data: see `load_data`; None takes what the run was trained on.
@@ -66,74 +67,58 @@ def judged_pictures(
         files: name and metadata of each file.
         run: that the model is from; its training pictures are all known.
         data_dir, strict: see `load_data`.
-        whole: leave out nothing, and do not divide a folder `PATH/<label>/*`.
+        whole: refuse nothing, and do not divide a folder `PATH/<label>/*`.
 
     Raises:
         UsageError: there is no data.
-        DataError: pictures missing, a label that the model does not know, or a file that was trained on some of these
-            pictures and does not say on which others.
+        DataError: pictures missing, a label that the model does not know, or pictures that the model or a file has
+            seen.
     """
-    own = run is not None and (data is None or _same_data(data, run.data))
+    own = run is not None and (data is None or same_data(data, run.data))
     if data is None:
         if run is None:
             raise UsageError("--data is missing; only a run knows pictures of its own")
         data = run.data
     loaded = _load(data, model, data_dir, strict, run if own else None)
-    origins = [origin for each in (model, *(metadata for _, metadata in files)) for _, origin in _origins(each)]
+    origins = [origin for each in (model, *(metadata for _, metadata in files)) for origin in _origins(each)]
     undivided = native_size(data) is None and not find_parts(Path(data))
     if undivided and (whole or not (own or _made_from(loaded, data, origins))):
         part, pictures = "all", _together(loaded)
     else:
         part, pictures = ("test", loaded.test) if len(loaded.test) else ("val", loaded.val)
     pictures = with_labels_of(pictures, model.labels)
-    if whole:
-        return Judged(data, part, pictures, ())
-    trained = set(loaded.train.hashes) if own else set[str]() if run is None else _trained_on(run, model)
-    models = [("the model", model), *files]
-    seen = [digest in trained or _is_known(digest, models) for digest in pictures.hashes]
-    names = [name for name, each in zip(pictures.names, seen, strict=True) if each]
-    kept = pictures.take(np.flatnonzero(~np.array(seen, bool)))
-    _refuse_partly_known(kept, models)
-    if not len(kept):
-        raise DataError(
-            f"the model or its files have seen all {len(pictures)} pictures of {data} in training or calibration; "
-            "give others, or --whole to judge on them all the same"
-        )
-    if names:
-        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        say(f"left out: {names[0]}{more}, seen in training or calibration; {len(kept):,} pictures judge")
-    return Judged(data, part, kept, tuple(names))
+    trained = loaded.train if own else None if run is None else _training_of(run, model)
+    models = [("the model", model if trained is None else _marking(model, trained)), *files]
+    if not whole:
+        refuse_seen(pictures.names, pictures.hashes, models)
+    places = [place for _, each in models for found in seen_pictures(each, pictures.hashes).values() for place in found]
+    return Judged(data, part, pictures, tuple(pictures.names[place] for place in sorted(set(places))))
 
 
-def _same_data(data: str, other: str) -> bool:
-    if data == other:
-        return True
-    named = [native_size(each) is not None and not Path(each).exists() for each in (data, other)]
-    return not any(named) and Path(data).resolve() == Path(other).resolve()
+def _marking(model: Metadata, trained: Pictures) -> Metadata:
+    """Let the metadata of a run's model mark all pictures of its training, of which files mark only some."""
+    origin = replace(trained.origin, marks=mark_pictures(trained.hashes, len(trained)))
+    return replace(model, trained_on=origin)
 
 
-def _trained_on(run: Run, model: Metadata) -> set[str]:
-    """Return the hashes of what trained a run; none where its data cannot be loaded any more."""
+def _training_of(run: Run, model: Metadata) -> Pictures | None:
+    """Return what trained a run; None where its data cannot be loaded any more."""
     try:
-        return set(_load(run.data, model, run.data_dir, False, run).train.hashes)
+        return _load(run.data, model, run.data_dir, False, run).train
     except EdgevisionError as error:
         say(f"note: what the run was trained on is known by a few marks only ({error})")
-        return set()
+        return None
 
 
 def _load(data: str, model: Metadata, data_dir: str | None, strict: bool, run: Run | None) -> Splits:
-    with decoding_bar() as on_progress:
-        splits = load_data(
-            data,
-            model.size_wh,
-            model.resize,
-            data_dir=data_dir or (None if run is None else run.data_dir),
-            strict=strict,
-            validation_split=None if run is None else run.validation_split,
-            on_progress=on_progress,
-        )
-    say_skipped(splits.skipped)
-    return splits
+    return load_shown(
+        data,
+        model.size_wh,
+        model.resize,
+        data_dir=data_dir or (None if run is None else run.data_dir),
+        strict=strict,
+        validation_split=None if run is None else run.validation_split,
+    )
 
 
 def _made_from(splits: Splits, data: str, origins: Sequence[DataOrigin]) -> bool:
@@ -148,27 +133,8 @@ def _made_from(splits: Splits, data: str, origins: Sequence[DataOrigin]) -> bool
     return False
 
 
-def _origins(model: Metadata) -> list[tuple[str, DataOrigin]]:
-    both = ("trained", model.trained_on), ("calibrated", model.calibrated_on)
-    return [(verb, origin) for verb, origin in both if origin is not None]
-
-
-def _is_known(digest: str, models: Sequence[tuple[str, Metadata]]) -> bool:
-    """Say whether a model that marks all that it has seen has seen this picture."""
-    origins = [origin for _, model in models for _, origin in _origins(model)]
-    return any(origin.holds(digest) and len(origin.marked) >= origin.pictures for origin in origins)
-
-
-def _refuse_partly_known(pictures: Pictures, models: Sequence[tuple[str, Metadata]]) -> None:
-    """Raise DataError if a model has seen some of the pictures: of many that it has seen it marks only a few."""
-    for name, model in models:
-        for verb, origin in _origins(model):
-            seen = sum(map(origin.holds, pictures.hashes))
-            if seen:
-                raise DataError(
-                    f"{name} was {verb} on {seen} or more of these {len(pictures)} pictures ({origin.name}), and does "
-                    "not say on which others: give other pictures, the run with --against, or --whole"
-                )
+def _origins(model: Metadata) -> list[DataOrigin]:
+    return [origin for origin in (model.trained_on, model.calibrated_on) if origin is not None]
 
 
 def _together(splits: Splits) -> Pictures:

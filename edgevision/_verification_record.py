@@ -204,7 +204,7 @@ class Verification:
             "part": self.judged.part,
             "pictures": len(pictures),
             "pictures_sha256": pictures.origin.sha256,
-            "left_out": list(self.judged.left_out),
+            "seen": list(self.judged.seen),
             "confidence": 0.95,
             "gate": self.gate.describe(),
             "max_drop_points": self.gate.max_drop,

@@ -56,8 +56,14 @@ def print_verification(found: Verification, console: Console | None = None) -> N
 
 
 def notes(found: Verification) -> list[str]:
-    """Return what else there is to say: pairs of formats, labels that suffered most, rejection, how ECE is counted."""
-    lines = [pair.describe() for pair in found.pairs]
+    """Return what else there is to say: seen pictures, pairs of formats, labels that suffered most, rejection, ECE."""
+    lines: list[str] = []
+    if found.judged.seen:
+        lines.append(
+            f"{len(found.judged.seen):,} or more of the {len(found.judged.pictures):,} pictures were seen in training "
+            "or calibration; what they say of new ones is less than it looks"
+        )
+    lines += [pair.describe() for pair in found.pairs]
     for file in found.files:
         worst = file.agreement.worst_labels
         if worst:

@@ -42,6 +42,7 @@ from edgevision_device import run_cli
 from . import _command as command
 from ._calibration_error import CalibrationError, ScoreBin, calibration_error
 from ._conditions import Conditions, read_conditions
+from ._data import refuse_seen, seen_pictures
 from ._html import render_html
 from ._measure import OnProgress, benchmark
 from ._outputs import write_report
@@ -80,7 +81,9 @@ __all__ = [
     "paired_interval",
     "print_table",
     "read_conditions",
+    "refuse_seen",
     "render_html",
+    "seen_pictures",
     "unpaired_interval",
     "wilson_interval",
     "write_report",

@@ -98,8 +98,10 @@ def refuse_seen(names: Sequence[str], digests: Sequence[Optional[str]], files: S
     for file, metadata in files:
         for verb, places in seen_pictures(metadata, digests).items():
             first = ", ".join(names[place] for place in places[:3])
+            origin = metadata.calibrated_on if verb == "calibrated" else metadata.trained_on
+            some = " or more" if origin is not None and len(origin.marked) < origin.pictures else ""
             raise DataError(
-                f"{file} was {verb} on {len(places)} of these {len(names)} pictures: {first}"
+                f"{file} was {verb} on {len(places)}{some} of these {len(names)} pictures: {first}"
                 f"{', …' if len(places) > 3 else ''}; its top-1 on them says nothing about new ones: take other "
                 "pictures, or --whole to measure on them all the same"
             )

@@ -8,8 +8,10 @@ export_model(source, "exports", verification=pixels, recipes=["float32"])
 
 from ._confidence import (
     ConfidenceFit,
+    Labelled,
     RejectFit,
     TemperatureFit,
+    check_max_error,
     fit_confidence,
     fit_rejection,
     fit_temperature,
@@ -40,6 +42,7 @@ __all__ = [
     "ExportedFile",
     "Gate",
     "LabelAgreement",
+    "Labelled",
     "Ladder",
     "LayerError",
     "OnnxSource",
@@ -50,6 +53,7 @@ __all__ = [
     "Takes",
     "TemperatureFit",
     "TfliteSource",
+    "check_max_error",
     "chosen",
     "compare",
     "compare_scores",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ConfidenceFit",
+    "Labelled",
     "RejectFit",
     "TemperatureFit",
+    "check_max_error",
     "fit_confidence",
     "fit_rejection",
     "fit_temperature",
@@ -107,6 +109,28 @@ class ConfidenceFit:
     temperature: TemperatureFit
     rejection: RejectFit | None
 
+    def describe(self) -> list[str]:
+        """Return one line for the temperature and, if there is a threshold, one for it."""
+        return [self.temperature.describe(), *([] if self.rejection is None else [self.rejection.describe()])]
+
+    def to_record(self) -> dict[str, Any]:
+        """Return it as JSON types."""
+        rejection = None if self.rejection is None else asdict(self.rejection)
+        return {"temperature": asdict(self.temperature), "rejection": rejection}
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Pictures with labels on which the confidence of files is fitted.
+
+    Attributes:
+        pixels_nhwc, targets, max_error: see `fit_confidence`.
+    """
+
+    pixels_nhwc: npt.NDArray[np.uint8]
+    targets: npt.NDArray[np.integer[Any]]
+    max_error: float | None = None
+
 
 def fit_confidence(
     path: str | os.PathLike[str],
@@ -139,7 +163,7 @@ def fit_confidence(
             f"a temperature is fitted on pictures that each have a label; got {len(pixels_nhwc)} pictures and "
             f"{len(targets)} labels"
         )
-    _check_share(max_error)
+    check_max_error(max_error)
     scores = np.stack([classifier.run(pixels[np.newaxis]) for pixels in pixels_nhwc])
     fitted = fit_temperature(scores, targets)
     metadata = replace(classifier.metadata, temperature=fitted.temperature, reject_threshold=0.0)
@@ -231,7 +255,7 @@ def fit_rejection(scores: npt.NDArray[np.floating[Any]], right: npt.NDArray[np.b
     >>> fit_rejection(np.array([0.9, 0.8, 0.6, 0.5]), np.array([True, True, False, True]), 0.1).threshold
     0.7
     """
-    _check_share(max_error)
+    check_max_error(max_error)
     order = np.argsort(-np.asarray(scores), kind="stable")
     sorted_scores, wrong = np.asarray(scores, np.float64)[order], np.cumsum(~np.asarray(right)[order])
     count = len(sorted_scores)
@@ -250,7 +274,8 @@ def fit_rejection(scores: npt.NDArray[np.floating[Any]], right: npt.NDArray[np.b
     )
 
 
-def _check_share(max_error: float | None) -> None:
+def check_max_error(max_error: float | None) -> None:
+    """Raise UsageError unless this is a share of wrong answers that can be allowed; see `fit_confidence`."""
     if max_error is not None and not 0 <= max_error < 1:
         raise UsageError(f"the error of accepted answers is a share of at least 0 and less than 1, got {max_error:g}")
 

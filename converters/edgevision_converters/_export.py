@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgevision_device import (
+    CheckError,
     DataOrigin,
     EdgevisionError,
     FileError,
@@ -18,6 +19,7 @@ from edgevision_device import (
     writing,
 )
 
+from ._confidence import ConfidenceFit, Labelled, check_max_error, fit_confidence, reseal
 from ._onnx import convert_onnx
 from ._recipes import RECIPES, chosen
 from ._tflite import convert_tflite
@@ -51,13 +53,20 @@ class Calibration:
 
 @dataclass(frozen=True)
 class ExportedFile:
-    """A file that was written, and how it compares with its source."""
+    """A file that was written.
+
+    Attributes:
+        path, format, recipe, size_bytes: of the file.
+        agreement: how it compares with its source.
+        confidence: what was fitted for it, if it was asked for.
+    """
 
     path: Path
     format: str
     recipe: str
     size_bytes: int
     agreement: Agreement
+    confidence: ConfidenceFit | None = None
 
 
 def plan_files(
@@ -88,17 +97,20 @@ def export_model(
     calibration: Calibration | None = None,
     formats: list[str] | None = None,
     recipes: list[str] | None = None,
+    labelled: Labelled | None = None,
     overwrite: bool = False,
     on_start: Callable[[str], None] = lambda name: None,
 ) -> list[ExportedFile]:
-    """Convert, seal and verify a model.
+    """Convert, seal and verify a model, and fit the confidence of each file if `labelled` is given.
 
     Args:
         source: the model.
         out: folder for `<name>.<recipe>.tflite` and `<name>.<recipe>.onnx`.
-        verification: uint8 pixels `(n, height, width, 3)` on which every file is compared with the Keras model.
+        verification: uint8 pixels `(n, height, width, 3)` on which every file is compared with the source.
         calibration: pictures for int8. They should come from the training split.
         formats, recipes: which files; default all that the source can become.
+        labelled: pictures of the val part, on which temperature and reject threshold of each file are fitted; None
+            leaves them at 1 and 0.
         overwrite: replace files that exist.
         on_start: called with each file's name before its conversion.
 
@@ -108,7 +120,8 @@ def export_model(
     Raises:
         UsageError: unknown format or recipe, no calibration pictures for int8, or a file that exists.
         FileError: a converter refuses the model.
-        CheckError: a float file disagrees with the Keras model. The files before it are kept, it is not.
+        CheckError: a float file disagrees with the source, or no threshold brings the error of a file down to what
+            `labelled` allows. The files before it are kept, it is not.
     """
     plan = plan_files(source.metadata.name, out, formats or list(source.formats), recipes, overwrite=overwrite)
     calibrated = [recipe for format, recipe, _ in plan if RECIPES[format][recipe].calibrated]
@@ -121,6 +134,9 @@ def export_model(
     _require_input(source, "verification", verification)
     if calibration is not None:
         _require_input(source, "calibration", calibration.pixels_nhwc)
+    if labelled is not None:
+        _require_input(source, "the fit of confidence", labelled.pixels_nhwc)
+        check_max_error(labelled.max_error)
     expected = source.scores(verification)
     exported: list[ExportedFile] = []
     for format, recipe, target in plan:
@@ -128,6 +144,7 @@ def export_model(
         metadata = dataclasses.replace(
             source.metadata,
             recipe=recipe,
+            recipe_meaning=RECIPES[format][recipe].describe(),
             calibrated_on=calibration.origin if calibration and RECIPES[format][recipe].calibrated else None,
         )
         pixels = calibration.pixels_nhwc if calibration else None
@@ -150,8 +167,19 @@ def export_model(
             temporary.write_bytes(content)
             agreement = compare(temporary, verification, expected)
             require_agreement(target.name, recipe, agreement)
-        exported.append(ExportedFile(target, format, recipe, len(content), agreement))
+            confidence = None if labelled is None else _fit(target.name, temporary, labelled)
+            size_bytes = temporary.stat().st_size
+        exported.append(ExportedFile(target, format, recipe, size_bytes, agreement, confidence))
     return exported
+
+
+def _fit(name: str, path: Path, labelled: Labelled) -> ConfidenceFit:
+    try:
+        fitted = fit_confidence(path, labelled.pixels_nhwc, labelled.targets, max_error=labelled.max_error)
+    except CheckError as error:
+        raise CheckError(f"{name}: {error}; the file was not kept") from None
+    reseal(path, fitted.metadata)
+    return fitted
 
 
 def _require_input(source: Source, what: str, pixels_nhwc: npt.NDArray[np.uint8]) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ._recipes import RECIPES
 from ._source import folded, normalize
 from ._tflite import pinned, require_raw_bytes
 
@@ -158,7 +159,7 @@ def _load(path: Path) -> Any:
 
 
 def _finish(proto: Any, source: Source, recipe: str) -> bytes:
-    """Name the output `scores`, drop what the tools noted about themselves, check, and serialize."""
+    """Name the output `scores` and nameless nodes, drop what the tools noted about themselves, check, and serialize."""
     import onnx
 
     graph = proto.graph
@@ -168,11 +169,13 @@ def _finish(proto: Any, source: Source, recipe: str) -> bytes:
             for place, name in enumerate(names):
                 if name == output.name:
                     names[place] = "scores"
+        node.name = node.name or node.output[0]  # the quantizer leaves some without a name
     output.name = "scores"
     graph.name = source.metadata.name
     graph.ClearField("doc_string")  # tf2onnx writes the name of a TensorFlow function, numbered anew each time
     # Stands before the graph, so that a copy which was cut short is still known as ours.
-    proto.doc_string = f"Image classifier, {recipe}; described by edgevision.json in metadata_props."
+    meaning = RECIPES["onnx"][recipe].describe()
+    proto.doc_string = f"Image classifier, {recipe} ({meaning}); described by edgevision.json in metadata_props."
     proto.producer_name, proto.producer_version = "edgevision", source.metadata.edgevision
     del proto.metadata_props[:]
     # The quantizer imports a dozen domains whatever it uses, and keeps the shapes of what it fused away.

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from edgevision_device import FileError
 
 from ._tflite_flatbuffer import compact, pack, unpack
-from ._tflite_names import name_tensors
+from ._tflite_names import layers_in, name_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -31,6 +32,8 @@ _ROLES = {
     ("Gemm", 1): "weights",
     ("Gemm", 2): "bias",
 }
+#: What tf2onnx adds to go from one layout to another, called after any operator nearby.
+_MOVING = ("Cast", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
 
 
 def float_tflite(
@@ -95,7 +98,7 @@ def float_onnx(function: Callable[[Any], Any], metadata: Metadata, takes: Takes,
         # What it cannot translate, tf2onnx writes as it is.
         if node.domain == "" and not onnx.defs.has(node.op_type):
             raise _unsupported(node.op_type, node.name, layers, "onnx")
-    _rename(proto)
+    _rename(proto, layers)
     return proto
 
 
@@ -120,8 +123,8 @@ def _pixels(metadata: Metadata, dtype: Any) -> Any:
     return tf.TensorSpec((1, height, width, 3), dtype, name="pixels")
 
 
-def _rename(proto: Any) -> None:
-    """Name constants after the node that uses them first, and number what tf2onnx numbered in order of appearance.
+def _rename(proto: Any, layers: Mapping[str, bool]) -> None:
+    """Name nodes after Keras layers, what they write after themselves, and constants after the first node to use them.
 
     tf2onnx merges equal constants in the order of a set, so that which name survives differs from run to run.
     """
@@ -130,16 +133,16 @@ def _rename(proto: Any) -> None:
     used = [constants[name] for node in graph.node for name in node.input if name in constants]
     in_order = list({constant.name: constant for constant in used}.values())
     values = {name: name for name in (graph.input[0].name, graph.output[0].name, "")}
-    taken_values, taken_nodes = set(values), set[str]()
-    for node in graph.node:
-        node.name = _unique(_NUMBERED.sub("", node.name), taken_nodes)
+    taken_values = set(values)
+    for node, name in zip(graph.node, _node_names(graph, layers), strict=True):
+        node.name = name
         for place, name in enumerate(node.input):
             if name not in values:
                 role = _ROLES.get((node.op_type, place), f"constant{place}")
                 values[name] = _unique(f"{node.name}/{role}", taken_values)
         for name in node.output:
             if name not in values:
-                values[name] = _unique(_NUMBERED.sub("", name), taken_values)
+                values[name] = _unique(node.name, taken_values)
         node.input[:] = [values[name] for name in node.input]
         node.output[:] = [values[name] for name in node.output]
     ordered = [type(constant).FromString(constant.SerializeToString()) for constant in in_order]
@@ -148,6 +151,40 @@ def _rename(proto: Any) -> None:
     del graph.initializer[:]
     graph.initializer.extend(ordered)
     del graph.value_info[:]
+
+
+def _node_names(graph: Any, layers: Mapping[str, bool]) -> list[str]:
+    """Return a name for each node, by the rule of `name_tensors`; without known layers, tf2onnx's without its numbers.
+
+    The last node of a layer has the layer's name, those before it say what they do: `swish/clip`. A node that belongs
+    to no layer is called after what it reads: `pixels/transpose`.
+    """
+    taken: set[str] = set()
+    if not layers:
+        return [_unique(_NUMBERED.sub("", node.name), taken) for node in graph.node]
+    readers = Counter(name for node in graph.node for name in node.input)
+    made = [_layer(node, layers, readers) for node in graph.node]
+    last = {layer: place for place, layer in enumerate(made)}
+    base_of = {graph.input[0].name: "pixels"}
+    names: list[str] = []
+    for place, (node, layer) in enumerate(zip(graph.node, made, strict=True)):
+        base = layer or next((base_of[name] for name in node.input if name in base_of), "pixels")
+        base_of |= dict.fromkeys(node.output, base)
+        whole = layer and last[layer] == place
+        names.append(_unique(base if whole else f"{base}/{node.op_type.lower()}", taken))
+    return names
+
+
+def _layer(node: Any, layers: Mapping[str, bool], readers: Mapping[str, int]) -> str:
+    """Return the layer that a node comes from, or ""."""
+    if node.op_type in _MOVING and _NUMBERED.search(node.name):
+        return ""
+    of_node = layers_in(node.name, layers)
+    if (node.op_type, 1) not in _ROLES:
+        return (*of_node, "")[0]
+    # Where a bias or batch normalization was folded in, only the constants say whose they are; merged ones say nothing.
+    of_constants = [each for name in node.input[1:] if readers[name] == 1 for each in layers_in(name, layers)]
+    return (*(each for each in (*of_node, *of_constants) if layers[each]), *of_node, *of_constants, "")[0]
 
 
 def _unique(wanted: str, taken: set[str]) -> str:

@@ -159,6 +159,7 @@ def _encode(metadata: Metadata) -> bytes:
     # quantize with the input's scale and zero point, which gives the raw pixels back.
     inner = metadata.normalization if metadata.recipe == "int8" and len(metadata.normalization.mean) == 1 else None
     mean, std = (inner.mean, inner.std) if inner else ((0.0,), (1.0,))
+    meaning = f" ({metadata.recipe_meaning})" if metadata.recipe_meaning else ""
     builder = _Builder(1024)
 
     def text(value: str) -> tuple[str, int]:
@@ -202,7 +203,7 @@ def _encode(metadata: Metadata) -> bytes:
     record = table((0, text("edgevision.json")), (1, text("What edgevision says of this file.")))
     root = table(
         (0, text(metadata.name)),
-        (1, text(f"Image classifier, {metadata.recipe}.")),
+        (1, text(f"Image classifier, {metadata.recipe}{meaning}.")),
         (2, text(metadata.edgevision)),
         (3, tables(subgraph)),
         (6, tables(record)),

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     import keras
 
-__all__ = ["layers_with_matrix", "name_tensors"]
+__all__ = ["layers_in", "layers_with_matrix", "name_tensors"]
 
 _WEIGHTS_BIAS = {1: "weights", 2: "bias"}
 #: What an operator's constant inputs are: operator → position → role. Of all others each is a "constant".
@@ -42,6 +42,20 @@ def layers_with_matrix(model: keras.Model) -> dict[str, bool]:
         elif not isinstance(layer, keras.layers.InputLayer):
             found[layer.name] = any(len(weight.shape) >= 2 for weight in layer.weights)
     return found
+
+
+def layers_in(old: str, layers: Mapping[str, bool]) -> list[str]:
+    """Find the layers in a converter's name, such as `core_1/stem_bn_1/add;core_1/stem_conv_1/convolution`.
+
+    Keras opens a layer's name scope to build it and again to call it, and TensorFlow numbers the second: the layers
+    `add` and `add_1` are `add_1` and `add_1_2` here. Within one path the outermost layer counts: what follows are its
+    operators, which may be called as layers are.
+    """
+    found: list[str] = []
+    for path in old.split(";"):
+        candidates = (name for part in path.split("/") for name in (re.sub(r"_\d+$", "", part), part))
+        found += [name for name in candidates if name in layers][:1]
+    return list(dict.fromkeys(found))
 
 
 def name_tensors(parsed: Any, layers: Mapping[str, bool]) -> None:
@@ -148,24 +162,11 @@ class _Naming:
 
     def _layer(self, operator: Any) -> str:
         """Return the layer that an operator comes from, or "". A fused one belongs to the layer with the weights."""
-        found = self._layers_in(self._old[operator.outputs[0]])
+        found = layers_in(self._old[operator.outputs[0]], self._layers)
         weights = self._weights(operator)
         if weights is None:
             return (*found, "")[0]
         with_matrix = [layer for layer in found if self._layers[layer]]
-        of_weights = [layer for layer in self._layers_in(self._old[weights]) if self._layers[layer]]
+        of_weights = [layer for layer in layers_in(self._old[weights], self._layers) if self._layers[layer]]
         both = [layer for layer in with_matrix if layer in of_weights]
         return (*both, *with_matrix, *of_weights, *found, "")[0]
-
-    def _layers_in(self, old: str) -> list[str]:
-        """Find the layers in a converter's name, such as `core_1/stem_bn_1/add;core_1/stem_conv_1/convolution`.
-
-        Keras opens a layer's name scope to build it and again to call it, and TensorFlow numbers the second: the layers
-        `add` and `add_1` are `add_1` and `add_1_2` here. Within one path the outermost layer counts: what follows are
-        its operators, which may be called as layers are.
-        """
-        found: list[str] = []
-        for path in old.split(";"):
-            candidates = (name for part in path.split("/") for name in (re.sub(r"_\d+$", "", part), part))
-            found += [name for name in candidates if name in self._layers][:1]
-        return list(dict.fromkeys(found))

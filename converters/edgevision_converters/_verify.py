@@ -166,7 +166,7 @@ def require_agreement(name: str, recipe: str, agreement: Agreement) -> None:
     tolerance = _LARGEST_DIFFERENCE[recipe]
     if not agreement.largest_difference <= tolerance:
         raise CheckError(
-            f"{name} disagrees with the Keras model: scores differ by up to {agreement.largest_difference:.2g} "
+            f"{name} disagrees with the model: scores differ by up to {agreement.largest_difference:.2g} "
             f"(allowed {tolerance:g}), {100 * agreement.same_top1:.2f} % same top-1 on {agreement.pictures} pictures; "
             "the file was not kept. This is a converter's fault: try another format, and report it"
         )

@@ -8,7 +8,7 @@ In three lines:
     print(classifier.classify(read_picture("seven.png")))
 """
 
-from ._check import Finding, check_device, check_machine, check_packages
+from ._check import Finding, check_device, check_file, check_machine, check_packages
 from ._classifier import Classifier, Prediction
 from ._cli import Command, device_commands, main, run_cli
 from ._commands._model import add_foreign_arguments, add_runtime_arguments
@@ -104,6 +104,7 @@ __all__ = [
     "add_foreign_arguments",
     "add_runtime_arguments",
     "check_device",
+    "check_file",
     "check_machine",
     "check_outputs",
     "check_packages",

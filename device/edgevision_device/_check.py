@@ -1,4 +1,4 @@
-"""Is this device fit to run a classifier? One finding per question, each with the command that mends it."""
+"""Is this device fit to run a classifier, and is this file one? A finding per question, with what mends it."""
 
 from __future__ import annotations
 
@@ -16,12 +16,15 @@ from typing import Any, Optional
 
 import numpy as np
 
+from ._errors import FileError, ForeignFileError
+from ._file import read_model_file
+from ._metadata import Metadata
 from ._preprocess import OPENCV
 from ._probe import Outcome, try_out
 from ._runtimes import PACKAGES, RUNTIMES
 from ._sources import find_cameras
 
-__all__ = ["Finding", "check_device", "check_machine", "check_packages"]
+__all__ = ["Finding", "check_device", "check_file", "check_machine", "check_packages"]
 
 _OPENCV_WHEELS = (
     "opencv-python",
@@ -36,6 +39,8 @@ _SINCE_BOOT = 16
 
 #: A Raspberry Pi slows down from 80 °C on.
 _HOT_C = 80.0
+#: Labels that are named.
+_NAMED = 5
 _LITTLE_MB = 100
 
 
@@ -78,6 +83,37 @@ def check_machine(root: str | os.PathLike[str] = "/") -> list[Finding]:
     """Look at cameras, processor, temperature, power, memory and disk; `dev`, `proc` and `sys` lie below `root`."""
     root = Path(root)
     return [*_cameras(root), *_governor(root), *_temperature(root), *_throttled(), *_memory(root), *_disk()]
+
+
+def check_file(path: str | os.PathLike[str]) -> Finding:
+    """Read a model file, verify its bytes, and tell what it says about itself. Nothing in it is run."""
+    name = Path(path).name
+    try:
+        file = read_model_file(path)
+    except ForeignFileError as error:
+        return Finding(name, "warn", str(error))
+    except FileError as error:
+        return Finding(name, "fail", str(error))
+    return Finding(name, "ok", f".{file.format}, {file.size_bytes:,} bytes, {_said(file.metadata)}")
+
+
+def _said(metadata: Metadata) -> str:
+    """Return one line."""
+    width, height = metadata.size_wh
+    meaning = f" ({metadata.recipe_meaning})" if metadata.recipe_meaning else ""
+    labels = ", ".join(metadata.labels[:_NAMED])
+    parts = [
+        f"{metadata.recipe}{meaning}",
+        f"{width} x {height} pixels, {metadata.resize}",
+        f"{len(metadata.labels):,} labels: {labels}{', …' if len(metadata.labels) > _NAMED else ''}",
+    ]
+    for verb, origin in (("trained", metadata.trained_on), ("calibrated", metadata.calibrated_on)):
+        if origin is not None:
+            parts.append(f"{verb} on {origin.name}, {origin.pictures:,} pictures")
+    parts.append(f"temperature {metadata.temperature:g}")
+    if metadata.reject_threshold:
+        parts.append(f"scores below {metadata.reject_threshold:g} rejected")
+    return "; ".join([*parts, f"edgevision {metadata.edgevision}"])
 
 
 def _python() -> Iterator[Finding]:

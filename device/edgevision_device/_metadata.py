@@ -129,6 +129,7 @@ class Metadata:
         normalization: what edgevision's files do to pixels inside; for a file that edgevision did not write, what the
             device does to them before.
         recipe: how the file is quantized.
+        recipe_meaning: what that name stands for; empty in files from before it was written down.
         trained_on, calibrated_on: the pictures behind it, if known.
         temperature: scores are sharpened or softened as `score ** (1 / temperature)` and renormalized.
         reject_threshold: a top score below it is reported as unknown; 0 rejects nothing.
@@ -143,6 +144,7 @@ class Metadata:
     normalization: Normalization
     color_order: str = "rgb"
     recipe: str = "float32"
+    recipe_meaning: str = ""
     trained_on: Optional[DataOrigin] = None
     calibrated_on: Optional[DataOrigin] = None
     temperature: float = 1.0
@@ -175,6 +177,8 @@ class Metadata:
         }
         if not self.logits:
             del record["logits"]  # so it is in no file that edgevision writes
+        if not self.recipe_meaning:
+            del record["recipe_meaning"]
         for origin in (record["trained_on"], record["calibrated_on"]):
             if origin is not None and not origin["marks"]:
                 del origin["marks"]
@@ -188,7 +192,7 @@ class Metadata:
                 f"the metadata has format {record.get('format')!r}, this edgevision reads {FORMAT}; install a newer one"
             )
         try:
-            record = {"logits": False, **record}
+            record = {"logits": False, "recipe_meaning": "", **record}
             values = {field.name: record[field.name] for field in dataclasses.fields(cls)}
             values["labels"] = tuple(values["labels"])
             values["size_wh"] = tuple(values["size_wh"])

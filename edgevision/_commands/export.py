@@ -46,6 +46,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--calibration-pictures", type=int, default=default.calibration_pictures, metavar="N")
     parser.add_argument("--seed", type=int, default=default.seed, metavar="N", help="of the choice of those pictures")
+    parser.add_argument(
+        "--fit-confidence",
+        action="store_true",
+        help="fit the temperature of each file on the val part of those pictures, by their labels",
+    )
+    parser.add_argument(
+        "--max-error",
+        type=float,
+        metavar="SHARE",
+        help="with --fit-confidence: also the reject threshold at which at most this share of accepted answers is "
+        "wrong, such as 0.01",
+    )
     parser.add_argument("--data-dir", metavar="DIR", help="where the files of fashion-mnist lie")
     parser.add_argument("--weights", metavar="FILE", help="ImageNet weights (default: those of edgevision[pretrained])")
     parser.add_argument("--strict", action="store_true", help="stop at a picture that cannot be read")
@@ -77,6 +89,8 @@ def run(args: argparse.Namespace) -> int:
         name=args.name,
         calibrate=args.calibrate,
         calibration_pictures=args.calibration_pictures,
+        fit_confidence=args.fit_confidence,
+        max_error=args.max_error,
         labels=args.labels,
         resize=args.resize,
         pixels=args.pixels,
@@ -124,6 +138,7 @@ def print_files(files: list[ExportedFile], *, as_json: bool = False) -> None:
                 "same_top1_share": agreement.same_top1,
                 "largest_score_difference": agreement.largest_difference,
                 "runtime": agreement.runtime,
+                "confidence": None if file.confidence is None else file.confidence.to_record(),
                 "warning": _warning(file),
             }
             print(json.dumps(record))
@@ -142,6 +157,9 @@ def print_files(files: list[ExportedFile], *, as_json: bool = False) -> None:
             f"{file.agreement.runtime}, {file.agreement.pictures} pictures",
         )
     stdout_console().print(table)
+    for file in files:
+        for line in [] if file.confidence is None else file.confidence.describe():
+            print(f"{file.path.name}: {line}")
     for warning in filter(None, map(_warning, files)):
         say(f"warning: {warning}")
 
@@ -152,7 +170,7 @@ def _warning(file: ExportedFile) -> str | None:
     if share >= _LEAST_AGREEMENT:
         return None
     return (
-        f"{file.path.name} gives another label than the Keras model for {100 * (1 - share):.0f} % of "
+        f"{file.path.name} gives another label than the model for {100 * (1 - share):.0f} % of "
         f"{file.agreement.pictures} pictures; look at its accuracy with `edgevision benchmark` before you use it"
     )
 

@@ -41,7 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="DIR", help=f"write {' and '.join(VERIFICATION_FILES)} there")
     parser.add_argument("--overwrite", action="store_true", help="replace them")
     parser.add_argument("--json", action="store_true", help="print the record as JSON instead of the table")
-    parser.add_argument("--whole", action="store_true", help="judge also on pictures that training or calibration saw")
+    parser.add_argument(
+        "--whole", action="store_true", help="judge also on pictures that training or calibration has seen"
+    )
     parser.add_argument("--threads", type=int, metavar="N", help="for the runtimes (default: cores, at most 4)")
     parser.add_argument("--data-dir", metavar="DIR", help="where the files of fashion-mnist lie")
     parser.add_argument("--strict", action="store_true", help="stop at a picture that cannot be read")

@@ -99,7 +99,11 @@ def test_a_file_says_everything_about_itself(file: ExportedFile, source: SourceM
     read = read_model_file(file.path)
     assert (read.format, read.foreign) == (file.format, False)
     calibrated_on = calibration.origin if file.recipe.startswith("int8") else None
-    assert read.metadata == dataclasses.replace(source.metadata, recipe=file.recipe, calibrated_on=calibrated_on)
+    meaning = RECIPES[file.format][file.recipe].describe()
+    assert read.metadata == dataclasses.replace(
+        source.metadata, recipe=file.recipe, recipe_meaning=meaning, calibrated_on=calibrated_on
+    )
+    assert f"Image classifier, {file.recipe} ({meaning})".encode() in read.model  # for whoever reads no JSON of ours
     assert read.metadata.trained_on == DataOrigin("patches", "ab" * 32, 640)
     assert (read.metadata.labels, read.metadata.resize) == (LABELS, "letterbox")
     assert read.metadata.size_wh == (WIDTH, HEIGHT)
@@ -221,7 +225,7 @@ def test_a_float_file_that_disagrees_is_not_kept(held_out: Any, tmp_path: Path) 
     with pytest.raises(CheckError) as raised:
         export_model(source, tmp_path, verification=held_out.pixels, formats=["tflite"], recipes=["float32", "float16"])
     message = str(raised.value)
-    assert message.startswith("huge.float16.tflite disagrees with the Keras model: scores differ by up to ")
+    assert message.startswith("huge.float16.tflite disagrees with the model: scores differ by up to ")
     assert "\n" not in message
     assert left_in(tmp_path) == ["huge.float32.tflite"]
 

@@ -228,9 +228,9 @@ def metadata_of(content: bytes) -> Table:
 
 
 def test_the_metadata_can_be_read(path: Path) -> None:
-    recipe = read_model_file(path).metadata.recipe
+    said = read_model_file(path).metadata
     root = metadata_of(path.read_bytes())
-    assert (root.text(0), root.text(1)) == ("patches", f"Image classifier, {recipe}.")
+    assert (root.text(0), root.text(1)) == ("patches", f"Image classifier, {said.recipe} ({said.recipe_meaning}).")
     (graph,) = root.tables(3)
     (pixels,), (scores,) = graph.tables(2), graph.tables(3)
 
@@ -244,7 +244,7 @@ def test_the_metadata_can_be_read(path: Path) -> None:
     assert unit.number(0, 1) == 1  # ProcessUnitOptions.NormalizationOptions
     mean_std = (unit.table(1).floats(0), unit.table(1).floats(1))
     # Readers normalize, and for int8 quantize by the input's scale and zero point: the pixels come out either way.
-    assert mean_std == (([127.0], [128.0]) if recipe == "int8" else ([0.0], [1.0]))
+    assert mean_std == (([127.0], [128.0]) if said.recipe == "int8" else ([0.0], [1.0]))
     assert (pixels.table(5).floats(0), pixels.table(5).floats(1)) == ([255.0], [0.0])
 
     assert scores.text(0) == "scores"

@@ -12,7 +12,7 @@ from typing import Callable
 import pytest
 
 import edgevision_device
-from edgevision_device import Finding, check_machine, check_packages
+from edgevision_device import DataOrigin, Finding, check_file, check_machine, check_packages, read_model_file
 
 PACKAGE = Path(edgevision_device.__file__).parent
 RUNTIMES = ("litert", "tflite-runtime", "onnxruntime")
@@ -220,3 +220,41 @@ def test_the_probe_models_are_what_the_script_writes() -> None:
         committed = (PACKAGE / "_probe" / name).read_bytes()
         assert len(committed) < 500
         assert script[make]() == committed
+
+
+def test_a_file_tells_what_it_is(data: Path, resealed: Callable[..., Path], command: Command) -> None:
+    old = data / "tiny.int8.tflite"
+    assert read_model_file(old).metadata.recipe_meaning == ""
+    new = resealed(
+        old.name,
+        recipe_meaning="weights int8",
+        trained_on=DataOrigin("bars", "ab" * 32, 4000),
+        temperature=0.78,
+        reject_threshold=0.5,
+    )
+    labels = "4 labels: red upright, red flat, blue upright, blue flat"
+    found = {path: check_file(path) for path in (old, new)}
+    assert {(each.name, each.level) for each in found.values()} == {(old.name, "ok")}
+    assert f"bytes, int8; 12 x 8 pixels, stretch; {labels}; " in found[old].found
+    size = new.stat().st_size
+    assert found[new].found.startswith(
+        f".tflite, {size:,} bytes, int8 (weights int8); 12 x 8 pixels, stretch; {labels}; "
+    )
+    assert "; trained on bars, 4,000 pictures; " in found[new].found
+    assert "; temperature 0.78; scores below 0.5 rejected; edgevision " in found[new].found
+    assert f"OK    {new.name}: {found[new].found}" in command("check", new).stdout.splitlines()
+
+
+def test_a_file_that_cannot_be_used_fails_the_check(data: Path, tmp_path: Path, command: Command) -> None:
+    content = bytearray((data / "tiny.float32.onnx").read_bytes())
+    content[200] ^= 1
+    (tmp_path / "bent.onnx").write_bytes(content)
+    done = command(
+        "check", "--json", data / "foreign.float32.tflite", tmp_path / "bent.onnx", tmp_path / "absent.tflite"
+    )
+    assert done.returncode == 1
+    foreign, bent, absent = [json.loads(line) for line in done.stdout.splitlines()[-3:]]
+    assert (foreign["level"], bent["level"], absent["level"]) == ("warn", "fail", "fail")
+    assert "was not written by edgevision" in foreign["found"]
+    assert "is damaged: the model does not match its SHA-256" in bent["found"]
+    assert "cannot read the model file" in absent["found"]

@@ -18,6 +18,7 @@ FULL = Metadata(
     normalization=Normalization((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
     color_order="bgr",
     recipe="int8",
+    recipe_meaning="weights and activations in 8 bits",
     trained_on=DataOrigin("pets", "ab" * 32, 3000),
     calibrated_on=DataOrigin("pets", "cd" * 32, 200),
     temperature=1.25,
@@ -41,7 +42,10 @@ def test_the_record_is_one_line_and_names_the_model_part() -> None:
     assert json.loads(text)["size_bytes"] == 7
 
 
-@pytest.mark.parametrize("missing", [field.name for field in dataclasses.fields(Metadata) if field.name != "logits"])
+OPTIONAL = ("logits", "recipe_meaning")
+
+
+@pytest.mark.parametrize("missing", [each.name for each in dataclasses.fields(Metadata) if each.name not in OPTIONAL])
 def test_a_missing_key_is_named(missing: str) -> None:
     short = record()
     del short[missing]
@@ -65,6 +69,14 @@ def test_logits_are_recorded_only_of_a_file_that_gives_them() -> None:
     assert "logits" not in record()
     logits = dataclasses.replace(FULL, logits=True)
     assert Metadata.from_record(json.loads(logits.to_json(sha256="0" * 64, size_bytes=7))) == logits
+
+
+def test_a_record_from_before_recipes_were_decoded_is_read() -> None:
+    old = record()
+    del old["recipe_meaning"]
+    assert Metadata.from_record(old) == dataclasses.replace(FULL, recipe_meaning="")
+    # Nothing to say is not written down: such a record stays what it was.
+    assert json.loads(Metadata.from_record(old).to_json(sha256="0" * 64, size_bytes=7)) == old
 
 
 @pytest.mark.parametrize(

@@ -506,3 +506,17 @@ def test_opencv_does_not_chatter(tmp_path: Path) -> None:
         [sys.executable, "-c", program, *uris], capture_output=True, text=True, env=environment, timeout=60
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_a_clip_whose_name_is_no_utf8_is_refused_before_opencv_sees_it(clip: Callable[..., Path]) -> None:
+    # OpenCV 5 dies of it: SIGSEGV in VideoCapture.
+    path = clip("fine.avi", "MJPG", 2)
+    renamed = Path(os.fsdecode(os.fsencode(path.parent) + b"/br\xfccke.avi"))
+    path.rename(renamed)
+    with pytest.raises(
+        SourceError, match=r"cke\.avi: OpenCV crashes on a path with bytes that are no UTF-8; rename it"
+    ):
+        open_source(str(renamed))
+    renamed.rename(path)
+    with open_source(str(path)) as source:
+        assert color(next(iter(source.frames()))) == RED

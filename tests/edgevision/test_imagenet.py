@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
 import pytest
 
 from edgevision._commands.imagenet import parse_weights, print_comparison, print_top, run
@@ -208,12 +207,25 @@ def test_the_best_five_count_too(
         decode_sizes(tmp_path, found, {(40, 30)}, strict=False)
 
 
-def test_int8_says_what_it_is_calibrated_on_in_words_of_this_command(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("recipe", ["int8", "int8-selective", "int8x16"])
+def test_without_photographs_int8_is_refused_before_anything_slow(
+    recipe: str,
+    monkeypatch: pytest.MonkeyPatch,
+    command: Callable[..., Any],
+    tmp_path: Path,
+    paint: Callable[..., Path],
+) -> None:
     monkeypatch.setitem(sys.modules, "skimage", None)
-    networks = NetworkFiles(("efficientnet-lite0",), {"efficientnet-lite0": RANDOM}, "int8")
+    monkeypatch.setitem(sys.modules, "keras", None)  # not even Keras is needed to say so
+    networks = NetworkFiles(("efficientnet-lite0",), {"efficientnet-lite0": RANDOM}, recipe)
     message = r"photographs inside scikit-image.*pip install 'edgevision\[pretrained\]', or choose another --recipe$"
-    with pytest.raises(MissingPackageError, match=message), networks.made(lambda size_wh: np.zeros((1, 8, 8, 3), "u1")):
-        pass
+    with pytest.raises(MissingPackageError, match=message):
+        networks.check()
+    pictures = paint(tmp_path / "pictures", {"cat": 1})
+    done = command("imagenet", pictures / "cat", "--recipe", recipe, "--weights", f"efficientnet-lite0={RANDOM}")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
+    assert "or choose another --recipe" in done.stderr
 
 
 def test_the_command_hands_over_what_was_typed(

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from edgevision import Run
-from edgevision._export import ExportOptions
+from edgevision import ExportOptions, Run, export, load_data
 from edgevision._proof import export_within
-from edgevision_converters import Gate
-from edgevision_device import CheckError, UsageError
+from edgevision_converters import Gate, fit_confidence
+from edgevision_device import CheckError, Classifier, DataError, UsageError, read_model_file
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -73,3 +74,105 @@ def test_the_command_judges_what_it_writes(command: Command, run: Run, digits_fo
     assert done.returncode == 0, done.stderr
     assert "gate: top-1 at least 98 % of the source's" in done.stdout
     assert left_in(tmp_path) == [f"{run.folder.name}.dynamic.tflite"]
+
+
+# Confidence
+
+
+def test_confidence_is_fitted_on_val_and_kept_in_the_file(
+    command: Command, run: Run, exports: dict[str, Path], digits_folder: Path, tmp_path: Path
+) -> None:
+    wanted = ["--recipes", "float32,int8", "--fit-confidence", "--max-error", "0.2"]
+    done = command("export", run.folder, "--out", tmp_path / "fitted", *wanted)
+    assert done.returncode == 0, done.stderr
+    val = load_data(str(digits_folder), (28, 20), "stretch").val
+    for name, plain in exports.items():
+        # Both ways, the command's and Python's, come to the same.
+        expected = fit_confidence(plain, val.pixels(slice(None)), val.targets, max_error=0.2)
+        file = read_model_file(tmp_path / "fitted" / name)
+        assert file.metadata == expected.metadata
+        assert file.model == read_model_file(plain).model
+        for line in expected.describe():
+            assert f"{name}: {line}\n" in done.stdout
+        assert len(expected.describe()) == 2
+
+
+def test_a_fitted_file_is_judged_like_any_other(
+    command: Command, run: Run, digits_folder: Path, tmp_path: Path
+) -> None:
+    wanted = [
+        "--recipes",
+        "int8,dynamic",
+        "--max-drop",
+        "100",
+        "--evaluate",
+        digits_folder,
+        "--fit-confidence",
+        "--json",
+    ]
+    done = command("export", run.folder, "--out", tmp_path, *wanted)
+    assert done.returncode == 0, done.stderr
+    record = json.loads(done.stdout)
+    fitted = record["confidence"]
+    assert read_model_file(record["path"]).metadata.temperature == fitted["temperature"]["temperature"]
+    assert fitted["temperature"]["pictures"] == json.loads((run.folder / "run.json").read_text())["pictures"]["val"]
+    assert fitted["rejection"] is None
+    assert left_in(tmp_path) == [f"{run.folder.name}.int8.tflite"]
+
+
+def test_where_no_threshold_is_good_enough_no_file_is_left(run: Run, digits_folder: Path, tmp_path: Path) -> None:
+    # Every picture under a wrong name, so that the surest answers are wrong.
+    data = tmp_path / "wrong"
+    for label, wrong in (("ace", "naught"), ("naught", "seven"), ("seven", "ace")):
+        shutil.copytree(digits_folder / label, data / wrong)
+    options = ExportOptions(
+        ["tflite"], ["float32"], calibrate=str(data), fit_confidence=True, max_error=0.0, name="unsure"
+    )
+    with pytest.raises(
+        CheckError, match=r"^unsure\.float32\.tflite: no reject threshold keeps .*; the file was not kept$"
+    ):
+        export(run.folder, tmp_path / "out", options)
+    assert left_in(tmp_path / "out") == []
+
+
+def test_confidence_needs_pictures_with_labels(
+    command: Command, run: Run, digits_folder: Path, paint: Callable[..., Path], tmp_path: Path
+) -> None:
+    labels = tmp_path / "labels.txt"
+    labels.write_text("\n".join(run.labels))
+    out = tmp_path / "out"
+    theirs = ["export", run.model_path, "--labels", labels, "--out", out, "--recipes", "dynamic", "--formats", "tflite"]
+    refused = command(*theirs, "--fit-confidence")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr == (
+        "edgevision: error: --fit-confidence needs pictures with labels that trained nothing; give --calibrate DATA\n"
+    )
+    alone = command(*theirs, "--max-error", "0.01")
+    assert alone.stderr.endswith("--max-error is for the reject threshold that --fit-confidence fits; give both\n")
+    senseless = command(*theirs, "--fit-confidence", "--calibrate", digits_folder, "--max-error", "1")
+    assert "is a share of at least 0 and less than 1, got 1" in senseless.stderr
+    birds = command(*theirs, "--fit-confidence", "--calibrate", paint(tmp_path / "birds", {"hen": 9, "owl": 9}))
+    assert "the pictures have the label 'hen', which the model does not know" in birds.stderr
+    assert not out.exists()
+    given = command(*theirs, "--fit-confidence", "--calibrate", digits_folder)
+    assert given.returncode == 0, given.stderr
+    assert Classifier(out / "model.dynamic.tflite").metadata.reject_threshold == 0
+
+
+def test_confidence_is_not_fitted_on_what_trained_the_run(run: Run, digits_folder: Path, tmp_path: Path) -> None:
+    trained_on = read_model_file(
+        export(run.folder, tmp_path, ExportOptions(["onnx"], ["float32"]))[0].path
+    ).metadata.trained_on
+    assert trained_on is not None
+    splits = load_data(str(digits_folder), (28, 20), "stretch")
+    for part, names in (("train", splits.test.names), ("val", splits.train.names)):
+        for name in names:
+            target = tmp_path / "turned" / part / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(digits_folder / name, target)
+    options = ExportOptions(["onnx"], ["dynamic"], calibrate=str(tmp_path / "turned"), fit_confidence=True)
+    with pytest.raises(
+        DataError, match=r"three was trained on 64 of the \d+ val pictures of turned: val/ace/.*--calibrate"
+    ):
+        export(run.folder, tmp_path / "out", options)
+    assert left_in(tmp_path / "out") == []

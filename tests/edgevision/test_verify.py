@@ -60,7 +60,7 @@ def test_a_run_judges_its_files_on_its_test_part(
     splits = load_data(str(digits_folder), (28, 20), "stretch")
     assert (found.source, found.source_kind, found.judged.part) == (run.folder.name, "run", "test")
     assert found.judged.pictures.hashes == splits.test.hashes
-    assert found.judged.left_out == ()
+    assert found.judged.seen == ()
     assert found.source_judgement.accuracy.share == run.test_accuracy
     assert [file.name for file in found.files] == list(exports)
     assert found.failure is None
@@ -341,20 +341,44 @@ def seen_and_new(digits_folder: Path, tmp_path_factory: pytest.TempPathFactory) 
     return folder
 
 
-def test_pictures_that_trained_the_run_are_left_out(
+def test_pictures_that_trained_the_run_are_refused(
     command: Command, run: Run, exports: dict[str, Path], seen_and_new: Path
 ) -> None:
-    done = command("verify", exports["three.int8.tflite"], "--against", run.folder, "--data", seen_and_new, "--json")
-    assert done.returncode in (0, 1), done.stderr
-    record = json.loads(done.stdout)
-    assert (record["part"], record["pictures"], len(record["left_out"])) == ("all", 45, 15)
-    assert not any("new" in name for name in record["left_out"])
-    assert "and 14 more, seen in training or calibration; 45 pictures judge" in done.stderr
-    whole = command(
-        *("verify", exports["three.int8.tflite"], "--against", run.folder, "--data", seen_and_new, "--json", "--whole")
+    line = ["verify", exports["three.int8.tflite"], "--against", run.folder, "--data", seen_and_new, "--json"]
+    done = command(*line)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.search(
+        r"^edgevision: error: the model was trained on 15 of these 60 pictures: ace/\d+\.png, .*, …; its top-1 on them "
+        r"says nothing about new ones: take other pictures, or --whole to measure on them all the same$",
+        done.stderr,
+        re.MULTILINE,
     )
+    whole = command(*line, "--whole")
+    assert whole.returncode in (0, 1), whole.stderr
     record = json.loads(whole.stdout)
-    assert (record["part"], record["pictures"], record["left_out"]) == ("all", 60, [])
+    assert (record["part"], record["pictures"], len(record["seen"])) == ("all", 60, 15)
+    assert not any("new" in name for name in record["seen"])
+    told = command(*line[:-1], "--whole")
+    assert "15 or more of the 60 pictures were seen in training or calibration" in told.stdout
+
+
+def test_benchmark_and_verify_refuse_in_the_same_words(
+    command: Command, exports: dict[str, Path], seen_and_new: Path, digits_folder: Path, tmp_path: Path
+) -> None:
+    int8 = exports["three.int8.tflite"]
+    calibrated_on = read_model_file(int8).metadata.calibrated_on
+    assert calibrated_on is not None
+    folder = tmp_path / "calibrated"
+    shutil.copytree(seen_and_new, folder)
+    for path in [path for path in digits_folder.rglob("*.png") if calibrated_on.holds(_digest(path))][:4]:
+        shutil.copy(path, folder / path.parent.name / f"again {path.name}")
+    judged = command("verify", int8, "--against", exports["three.float32.onnx"], "--data", folder)
+    measured = command("benchmark", exports["three.float32.onnx"], int8, "--data", folder, "--runs", 1)
+    assert (judged.returncode, measured.returncode) == (2, 2)
+    # `verify` calls the first one the model.
+    refusals = [done.stderr.splitlines()[-1].partition(" was ")[2] for done in (judged, measured)]
+    assert refusals[0] == refusals[1]
+    assert refusals[0].endswith("or --whole to measure on them all the same")
 
 
 def test_a_file_that_cannot_name_all_it_was_trained_on_refuses_the_folder(
@@ -370,7 +394,7 @@ def test_a_file_that_cannot_name_all_it_was_trained_on_refuses_the_folder(
     shutil.copytree(seen_and_new, folder)
     for path in marked[:3]:
         shutil.copy(path, folder / path.parent.name / f"again {path.name}")
-    with pytest.raises(DataError, match=r"the model was trained on \d+ or more of these \d+ pictures \(three digits\)"):
+    with pytest.raises(DataError, match=r"the model was trained on \d+ or more of these \d+ pictures: ace/"):
         judged_pictures(str(folder), float32, [("three.int8.tflite", int8)])
     assert judged_pictures(str(folder), float32, [], whole=True).part == "all"
 
@@ -412,7 +436,7 @@ def test_where_everything_was_seen_nothing_judges(
     run: Run, exports: dict[str, Path], digits_folder: Path, tmp_path: Path
 ) -> None:
     folder = picked(tmp_path / "seen", trained_on(digits_folder, 4))
-    with pytest.raises(DataError, match=r"have seen all 12 pictures of .*; give others, or --whole"):
+    with pytest.raises(DataError, match=r"the model was trained on 12 of these 12 pictures: .*, or --whole to"):
         verify([exports["three.int8.tflite"]], run.folder, str(folder))
 
 

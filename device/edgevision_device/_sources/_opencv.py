@@ -11,6 +11,7 @@ from typing import Any, Optional
 import numpy as np
 import numpy.typing as npt
 
+from .._errors import SourceError
 from .._preprocess import load_opencv
 
 __all__ = ["Capture"]
@@ -26,6 +27,9 @@ class Capture:
         time_limit_s: how long opening and each read may take; 0 leaves it to OpenCV.
         fps: asked of a camera, which may give fewer; default: what it does by itself.
 
+    Raises:
+        SourceError: a path that OpenCV cannot be given.
+
     Attributes:
         opened: whether that went well; OpenCV says no more about it.
     """
@@ -33,6 +37,8 @@ class Capture:
     def __init__(
         self, what: str | int, backend: str, *, time_limit_s: float = 0.0, fps: Optional[float] = None
     ) -> None:
+        if isinstance(what, str) and not _is_utf8(what):
+            raise SourceError(f"{what}: OpenCV crashes on a path with bytes that are no UTF-8; rename it")
         cv2 = load_opencv()
         chosen = getattr(cv2, backend)
         if not cv2.videoio_registry.hasBackend(chosen):
@@ -64,6 +70,15 @@ class Capture:
         if self._reading.acquire(blocking=False):
             self._capture.release()
             self._reading.release()
+
+
+def _is_utf8(path: str) -> bool:
+    """Say whether Python holds no byte of a path as a lone surrogate."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 @contextlib.contextmanager
