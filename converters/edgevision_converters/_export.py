@@ -20,7 +20,7 @@ from edgevision_device import (
 
 from ._onnx import convert_onnx
 from ._recipes import RECIPES, chosen
-from ._tflite import convert_tflite
+from ._tflite import TfliteConversion
 from ._tflite_flatbuffer import add_tflite_metadata
 from ._verify import Agreement, compare, require_agreement
 
@@ -122,6 +122,8 @@ def export_model(
     if calibration is not None:
         _require_input(source, "calibration", calibration.pixels_nhwc)
     expected = source.scores(verification)
+    pixels = calibration.pixels_nhwc if calibration else None
+    tflite = TfliteConversion(source, pixels)
     exported: list[ExportedFile] = []
     for format, recipe, target in plan:
         on_start(target.name)
@@ -130,11 +132,10 @@ def export_model(
             recipe=recipe,
             calibrated_on=calibration.origin if calibration and RECIPES[format][recipe].calibrated else None,
         )
-        pixels = calibration.pixels_nhwc if calibration else None
         try:
             with quiet_native(keep=lambda line: False):  # what they print from C++ helps only their authors
                 if format == "tflite":
-                    model = add_tflite_metadata(convert_tflite(source, recipe, pixels), metadata)
+                    model = add_tflite_metadata(tflite.convert(recipe), metadata)
                 else:
                     model = convert_onnx(source, recipe, pixels)
         except (EdgevisionError, OSError):
