@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
     from ._pictures import Splits
 
-__all__ = ["ExportOptions", "export", "plan_export"]
+__all__ = ["ExportOptions", "export", "plan_export", "prepare_export"]
 
 
 @dataclass(frozen=True)
@@ -113,11 +113,7 @@ def export(
     """
     options = options or ExportOptions()
     kind, name, formats = _plan(model, out, options, overwrite=overwrite)
-    if kind.tensorflow:
-        say("starting TensorFlow, loading the model")
-        with quiet_native(keep=lambda line: False):  # the backend greets from C++ when it is first imported
-            importlib.import_module("tensorflow")
-    source, calibration, verification = kind.prepare(Path(model), name, options)
+    source, calibration, verification = kind.load(Path(model), name, options)
     try:
         return export_model(
             source,
@@ -133,6 +129,12 @@ def export(
         if error.filename is None:  # a full disk does not say which one it is
             error.filename = str(out)
         raise
+
+
+def prepare_export(model: str | os.PathLike[str], options: ExportOptions) -> _Prepared:
+    """Load a model as `export` does, and choose the pictures that calibrate its files and those that verify them."""
+    kind, name = _kind(model, options)
+    return kind.load(Path(model), options.name or name, options)
 
 
 def plan_export(
@@ -174,6 +176,14 @@ class _Kind:
     prepare: Callable[[Path, str, ExportOptions], _Prepared]
     tensorflow: bool = True
     formats: tuple[str, ...] | None = None
+
+    def load(self, path: Path, name: str, options: ExportOptions) -> _Prepared:
+        """Prepare, after TensorFlow has started where it is needed."""
+        if self.tensorflow:
+            say("starting TensorFlow, loading the model")
+            with quiet_native(keep=lambda line: False):  # the backend greets from C++ when it is first imported
+                importlib.import_module("tensorflow")
+        return self.prepare(path, name, options)
 
 
 def _kind(model: str | os.PathLike[str], options: ExportOptions) -> tuple[_Kind, str]:
