@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
     from ._pictures import Pictures, Splits
 
-__all__ = ["ExportOptions", "export", "plan_export"]
+__all__ = ["ExportOptions", "export", "plan_export", "prepare_export"]
 
 
 @dataclass(frozen=True)
@@ -123,11 +123,7 @@ def export(
     """
     options = options or ExportOptions()
     kind, name, formats = _plan(model, out, options, overwrite=overwrite)
-    if kind.tensorflow:
-        say("starting TensorFlow, loading the model")
-        with quiet_native(keep=lambda line: False):  # the backend greets from C++ when it is first imported
-            importlib.import_module("tensorflow")
-    prepared = kind.prepare(Path(model), name, options)
+    prepared = kind.load(Path(model), name, options)
     try:
         return export_model(
             prepared.source,
@@ -144,6 +140,12 @@ def export(
         if error.filename is None:  # a full disk does not say which one it is
             error.filename = str(out)
         raise
+
+
+def prepare_export(model: str | os.PathLike[str], options: ExportOptions) -> _Prepared:
+    """Load a model as `export` does, and choose the pictures that calibrate its files and those that verify them."""
+    kind, name = _kind(model, options)
+    return kind.load(Path(model), options.name or name, options)
 
 
 def plan_export(
@@ -201,6 +203,14 @@ class _Kind:
     prepare: Callable[[Path, str, ExportOptions], _Prepared]
     tensorflow: bool = True
     formats: tuple[str, ...] | None = None
+
+    def load(self, path: Path, name: str, options: ExportOptions) -> _Prepared:
+        """Prepare, after TensorFlow has started where it is needed."""
+        if self.tensorflow:
+            say("starting TensorFlow, loading the model")
+            with quiet_native(keep=lambda line: False):  # the backend greets from C++ when it is first imported
+                importlib.import_module("tensorflow")
+        return self.prepare(path, name, options)
 
 
 def _kind(model: str | os.PathLike[str], options: ExportOptions) -> tuple[_Kind, str]:

@@ -22,7 +22,7 @@ from edgevision_device import (
 from ._confidence import ConfidenceFit, Labelled, check_max_error, fit_confidence, reseal
 from ._onnx import convert_onnx
 from ._recipes import RECIPES, chosen
-from ._tflite import convert_tflite
+from ._tflite import TfliteConversion
 from ._tflite_flatbuffer import add_tflite_metadata
 from ._verify import Agreement, compare, require_agreement
 
@@ -138,6 +138,8 @@ def export_model(
         _require_input(source, "the fit of confidence", labelled.pixels_nhwc)
         check_max_error(labelled.max_error)
     expected = source.scores(verification)
+    pixels = calibration.pixels_nhwc if calibration else None
+    tflite = TfliteConversion(source, pixels)
     exported: list[ExportedFile] = []
     for format, recipe, target in plan:
         on_start(target.name)
@@ -147,11 +149,10 @@ def export_model(
             recipe_meaning=RECIPES[format][recipe].describe(),
             calibrated_on=calibration.origin if calibration and RECIPES[format][recipe].calibrated else None,
         )
-        pixels = calibration.pixels_nhwc if calibration else None
         try:
             with quiet_native(keep=lambda line: False):  # what they print from C++ helps only their authors
                 if format == "tflite":
-                    model = add_tflite_metadata(convert_tflite(source, recipe, pixels), metadata)
+                    model = add_tflite_metadata(tflite.convert(recipe), metadata)
                 else:
                     model = convert_onnx(source, recipe, pixels)
         except (EdgevisionError, OSError):

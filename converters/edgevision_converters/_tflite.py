@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from ._layer_error import layer_errors, worst_layers
 from ._source import folded, normalize
 from ._tflite_calibration import Calibrated
 from ._tflite_flatbuffer import builtin_code, cast_input, compact, pack, unpack
+from ._tflite_int8 import Int8Quantizer
 from ._tflite_names import name_tensors
 from ._tflite_weights import to_dynamic, to_float16
 
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
     from ._source import Source
 
-__all__ = ["convert_tflite", "float_operators", "pinned", "require_raw_bytes"]
+__all__ = ["TfliteConversion", "convert_tflite", "float_operators", "pinned", "require_raw_bytes", "take_bytes"]
 
 #: `int8-selective` computes this share of the layers with weights in float32: those of the lowest own signal-to-noise
 #: ratio on so many calibration pictures.
@@ -33,54 +35,90 @@ _WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"
 
 
 def convert_tflite(source: Source, recipe: str, calibration: npt.NDArray[np.uint8] | None) -> bytes:
-    """Convert a model.
-
-    Args:
-        source: the model.
-        recipe: one of `RECIPES["tflite"]`.
-        calibration: uint8 pixels `(n, height, width, 3)`, for the recipes that take ranges from pictures.
-
-    Returns:
-        A TFLite flatbuffer without metadata: uint8 input `pixels`, float32 output `scores`.
-    """
-    if recipe == "float32":
-        return source.float_tflite("bytes")
-    if recipe == "float16":
-        return to_float16(source.float_tflite("bytes"))
-    if recipe == "dynamic":
-        return to_dynamic(source.float_tflite("bytes"))
-    assert calibration is not None
-    if recipe == "int8x16":
-        return _int8x16(source, calibration)
-    return _int8(source, calibration, selective=recipe == "int8-selective")
+    """Convert a model by one recipe; see `TfliteConversion`."""
+    return TfliteConversion(source, calibration).convert(recipe)
 
 
-def _int8(source: Source, calibration: npt.NDArray[np.uint8], *, selective: bool) -> bytes:
-    """Quantize the network behind the normalization, and let the input's own quantization be the normalization.
+class TfliteConversion:
+    """The recipes of one model, which share what takes long: the float models, the ranges and the fitted int8 file."""
 
-    With pixels mapped by `(pixel - 127) / 128`, the input gets scale 1/128 and zero point 127: the bytes go straight
-    in. Left in the graph, MUL and ADD would be two more roundings.
+    def __init__(self, source: Source, calibration: npt.NDArray[np.uint8] | None) -> None:
+        """Do nothing yet.
 
-    Args:
-        source: the model.
-        calibration: uint8 pixels `(n, height, width, 3)`.
-        selective: compute in float32 what loses most.
-    """
-    calibrated = Calibrated.of(source.float_tflite("numbers"), normalize(source.metadata, pinned(calibration)))
-    model = _take_bytes(calibrated.quantize(), source)
-    if selective:
+        Args:
+            source: the model.
+            calibration: uint8 pixels `(n, height, width, 3)`, for the recipes that take ranges from pictures.
+        """
+        self._source = source
+        self._calibration = calibration
+
+    def convert(self, recipe: str) -> bytes:
+        """Convert the model.
+
+        Args:
+            recipe: one of `RECIPES["tflite"]`.
+
+        Returns:
+            A TFLite flatbuffer without metadata: uint8 input `pixels`, float32 output `scores`.
+        """
+        makers = {
+            "float32": lambda: self._float,
+            "float16": lambda: to_float16(self._float),
+            "dynamic": lambda: to_dynamic(self._float),
+            "int8": self._make_int8,
+            "int8-selective": self._make_selective,
+            "int8x16": self._make_int8x16,
+        }
+        return makers[recipe]()
+
+    @cached_property
+    def _float(self) -> bytes:
+        return self._source.float_tflite("bytes")
+
+    @property
+    def _pixels(self) -> npt.NDArray[np.uint8]:
+        assert self._calibration is not None
+        return pinned(self._calibration)
+
+    @cached_property
+    def _quantizer(self) -> Int8Quantizer:
+        """Of the network behind the normalization: the input's own quantization is to be the normalization.
+
+        With pixels mapped by `(pixel - 127) / 128`, the input gets scale 1/128 and zero point 127: the bytes go
+        straight in. Left in the graph, MUL and ADD would be two more roundings.
+        """
+        pixels = self._pixels
+        return Int8Quantizer.of(self._source.float_tflite("numbers"), normalize(self._source.metadata, pixels), pixels)
+
+    @cached_property
+    def _int8(self) -> bytes:
+        return take_bytes(self._quantizer.quantize(), self._source)
+
+    def _make_int8(self) -> bytes:
+        floats = float_operators(self._int8)
+        if floats:
+            raise CheckError(f"the int8 file would compute in float32 at {floats[0]!r}; this network has no int8 form")
+        return self._int8
+
+    def _make_selective(self) -> bytes:
+        assert self._calibration is not None
         # On these files, of all layers, errors differ by more than pictures do.
-        errors = layer_errors(model, source, calibration[:_WATCHED])
+        errors = layer_errors(self._int8, self._float, self._calibration[:_WATCHED])
         computing = [each for each in errors if each.operator in _WEIGHTED]
         worst = worst_layers(computing, math.ceil(_FLOAT_SHARE * len(computing)))
-        return _take_bytes(calibrated.quantize([each.layer for each in worst]), source)
-    floats = float_operators(model)
-    if floats:
-        raise CheckError(f"the int8 file would compute in float32 at {floats[0]!r}; this network has no int8 form")
-    return model
+        return take_bytes(self._quantizer.quantize([each.layer for each in worst]), self._source)
+
+    def _make_int8x16(self) -> bytes:
+        """Quantize weights to 8 bits and activations to 16, the normalization included: that costs no accuracy here."""
+        model = self._source.float_tflite("pixels")
+        parsed = unpack(Calibrated.of(model, self._pixels.astype(np.float32)).quantize_16())
+        name_tensors(parsed, self._source.layers)
+        compact(parsed)
+        cast_input(parsed)
+        return pack(parsed)
 
 
-def _take_bytes(model: bytes, source: Source) -> bytes:
+def take_bytes(model: bytes, source: Source) -> bytes:
     """Name tensors, refine the scores, and make sure that the input takes raw bytes."""
     parsed = unpack(model)
     name_tensors(parsed, source.layers)
@@ -90,16 +128,6 @@ def _take_bytes(model: bytes, source: Source) -> bytes:
     quantization = graph.tensors[graph.inputs[0]].quantization
     normalization = source.metadata.normalization if folded(source.metadata) else None
     require_raw_bytes(float(quantization.scale[0]), int(quantization.zeroPoint[0]), normalization)
-    return pack(parsed)
-
-
-def _int8x16(source: Source, calibration: npt.NDArray[np.uint8]) -> bytes:
-    """Quantize weights to 8 bits and activations to 16, the normalization included: at 16 bits it costs no accuracy."""
-    pixels = pinned(calibration).astype(np.float32)
-    parsed = unpack(Calibrated.of(source.float_tflite("pixels"), pixels).quantize_16())
-    name_tensors(parsed, source.layers)
-    compact(parsed)
-    cast_input(parsed)
     return pack(parsed)
 
 

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ._tflite_flatbuffer import pack, unpack
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -36,6 +38,23 @@ class Calibrated:
         """Run a model with one float32 input `(1, …)` on `numbers`."""
         calibrator = _calibrator(model)
         return cls(model, numbers, calibrator.calibrate(lambda: _rows(numbers)))
+
+    @classmethod
+    def within(
+        cls, model: bytes, numbers: npt.NDArray[np.float32], ranges: Mapping[int, tuple[float, float]]
+    ) -> Calibrated:
+        """Take ranges that somebody else found: tensor's index → lowest and highest value; zero is added."""
+        from ai_edge_litert import schema_py_generated as schema
+
+        parsed = unpack(model)
+        for index, (low, high) in ranges.items():
+            quantization: Any = schema.QuantizationParametersT()
+            quantization.min, quantization.max = (
+                np.array([min(low, 0)], np.float32),
+                np.array([max(high, 0)], np.float32),
+            )
+            parsed.subgraphs[0].tensors[index].quantization = quantization
+        return cls(model, numbers, pack(parsed))
 
     def quantize(self, in_float: Sequence[str] = ()) -> bytes:
         """Quantize weights and activations to int8, the input to uint8; the output stays float32.

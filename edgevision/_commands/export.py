@@ -8,8 +8,9 @@ import shlex
 from typing import TYPE_CHECKING
 
 from edgevision_converters import LADDER, RECIPES
-from edgevision_device import COLOR_ORDERS, RESIZE_MODES, CheckError
+from edgevision_device import COLOR_ORDERS, RESIZE_MODES, CheckError, UsageError
 
+from .._calibration_study import calibration_study, parse_study, print_study
 from .._console import stdout_console
 from .._export import ExportOptions, export
 from .._networks import PRETRAINED
@@ -33,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a run folder; a .keras or .h5 file; a SavedModel folder; a float .tflite or .onnx file; or "
         f"{', '.join(PRETRAINED)}",
     )
-    parser.add_argument("--out", required=True, metavar="DIR", help="folder for the files")
+    parser.add_argument("--out", metavar="DIR", help="folder for the files; only --calibration-study writes none")
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
     parser.add_argument("--name", metavar="NAME", help="of the files (default: the run's, the file's or the network's)")
     parser.add_argument("--formats", metavar="LIST", help=f"{','.join(RECIPES)} (default: all)")
@@ -73,6 +74,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"write one file, the first of {', '.join(LADDER)} that loses at most so many points of top-1, and say "
         "why those before it did not pass (a run brings its own pictures where --evaluate is not given)",
     )
+    proof.add_argument(
+        "--calibration-study",
+        nargs="*",
+        metavar="KEY=LIST",
+        help="write no file, but say how much int8 depends on the choice of calibration pictures: seeds=N choices "
+        "of each of sizes=N,N,… pictures (default: seeds=3 sizes=20,50,100,200), against the model, and by top-1 on "
+        "--evaluate",
+    )
     foreign = parser.add_argument_group("for a model that edgevision did not train")
     foreign.add_argument("--labels", metavar="FILE", help="text file, one label a line")
     foreign.add_argument("--resize", metavar="MODE", help=f"{', '.join(RESIZE_MODES)} (default: stretch)")
@@ -102,6 +111,10 @@ def run(args: argparse.Namespace) -> int:
         data_dir=args.data_dir,
         strict=args.strict,
     )
+    if args.calibration_study is not None:
+        return _study(args, options)
+    if args.out is None:
+        raise UsageError("give a folder for the files with --out DIR")
     command = shlex.join(args.command_line)
     if args.max_drop is not None:
         climbed = export_within(
@@ -121,6 +134,20 @@ def run(args: argparse.Namespace) -> int:
             print_verification(found)
         if found.failure is not None:
             raise CheckError(found.failure)
+    return 0
+
+
+def _study(args: argparse.Namespace, options: ExportOptions) -> int:
+    plan = parse_study(args.calibration_study)
+    for name in ("out", "formats", "recipes", "max_drop"):
+        if getattr(args, name) is not None:
+            flag = f"--{name.replace('_', '-')}"
+            raise UsageError(f"--calibration-study makes int8 .tflite files that it does not keep; leave out {flag}")
+    study = calibration_study(args.model, plan, args.evaluate, options)
+    if args.json:
+        print(json.dumps(study.to_record()))
+    else:
+        print_study(study)
     return 0
 
 

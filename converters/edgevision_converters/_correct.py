@@ -1,0 +1,193 @@
+"""Fitting an int8 TFLite file to the float model that it was made from, layer by layer, on calibration pictures.
+
+Both run side by side, the quantized one by the kernels of the device. Each convolution or dense layer is fitted to what
+reaches it in the quantized file, the errors of the layers before included:
+
+1. Weights are moved by least squares so that the layer's outputs come closer to the float model's. As the model is
+   right and pictures are few, a move costs: ridge regression.
+2. They are rounded so that the outputs change least, see `_rounding`.
+3. The bias takes up the mean error that is left: bias correction (Nagel et al., 2019,
+   https://arxiv.org/abs/1906.04721), here by the means of real activations.
+
+Nothing else changes: same operators, same size.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ._operators import Linear, UnknownGraphError, computed_inputs, run_operator
+from ._rounding import apply, best_steps, covariance, damped, solve
+from ._tflite_edit import operator_name
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    import numpy.typing as npt
+
+__all__ = ["STEPS", "correct"]
+
+#: The three steps above, each of which can be left out, so that a benchmark can say what it brings.
+STEPS = ("moved", "rounded", "bias")
+
+#: Largest activation of all pictures together, in bytes, and the most pictures.
+_MEMORY, _PICTURES = 320 * 2**20, 64
+#: Places in a picture whose windows are looked at. A depthwise layer has few taps to fit.
+_PLACES, _DEPTHWISE_PLACES = 48, 16
+#: Layers with more taps are only rounded to nearest; their covariance alone would take 100 MB and more.
+_MOST_TAPS = 4608
+#: How much of the mean variance is added to the diagonal, when weights are moved and when they are rounded. Found on
+#: EfficientNet-Lite0 with 64 pictures: with less, weights fit these pictures and lose on others.
+_RIDGE, _DAMPING = 10.0, 1.0
+
+
+def correct(
+    quantized: Any,
+    reference: Any,
+    pixels: npt.NDArray[np.uint8],
+    numbers: npt.NDArray[np.float32],
+    steps: Collection[str] = STEPS,
+) -> int:
+    """Fit weights and biases of a quantized model, in place.
+
+    Args:
+        quantized: `ModelT`: uint8 input, int8 inside.
+        reference: `ModelT`, float32, with the same operators in the same order.
+        pixels: uint8 `(n, …)`, for `quantized`; at most 64 of them are used.
+        numbers: the same pictures for `reference`.
+        steps: of `STEPS`, those to take.
+
+    Returns:
+        How many layers were fitted.
+
+    Raises:
+        UnknownGraphError: the graphs differ by more than QUANTIZE and DEQUANTIZE, or an operator cannot be run alone.
+    """
+    pairs = list(_pairs(quantized, reference))
+    # Spread over all: they may come sorted by label.
+    chosen = np.linspace(0, len(pixels) - 1, _affordable(reference, len(pixels))).astype(np.intp)
+    low = _Flow(quantized, pixels[chosen])
+    high = _Flow(reference, numbers[chosen])
+    generator = np.random.default_rng(0)
+    fitted = 0
+    for operator, original in pairs:
+        if original is not None:
+            layer, target = Linear.of(quantized, operator), Linear.of(reference, original)
+            if layer is not None and target is not None and _fit(layer, target, low, high, generator, steps):
+                fitted += 1
+            high.advance(original)
+        low.advance(operator)
+    return fitted
+
+
+class _Flow:
+    """Activations of a model that is run operator by operator."""
+
+    def __init__(self, parsed: Any, inputs: npt.NDArray[Any]) -> None:
+        self.parsed = parsed
+        graph = parsed.subgraphs[0]
+        self._last = {int(index): id(operator) for operator in graph.operators for index in operator.inputs}
+        self.known: dict[int, npt.NDArray[Any]] = {int(graph.inputs[0]): inputs}
+
+    def advance(self, operator: Any) -> None:
+        read = computed_inputs(self.parsed, operator)
+        if not all(index in self.known for index in read):
+            raise UnknownGraphError(operator_name(self.parsed, operator))
+        output = run_operator(self.parsed, operator, [self.known[index] for index in read])
+        for index in read:
+            if self._last[index] == id(operator):
+                del self.known[index]
+        self.known[int(operator.outputs[0])] = output
+
+
+def _pairs(quantized: Any, reference: Any) -> Iterator[tuple[Any, Any]]:
+    """Give each operator of the quantized graph with its original, None for a QUANTIZE or DEQUANTIZE."""
+    left = list(reference.subgraphs[0].operators)
+    for operator in quantized.subgraphs[0].operators:
+        name = operator_name(quantized, operator)
+        if left and operator_name(reference, left[0]) == name:
+            yield operator, left.pop(0)
+        elif name in ("QUANTIZE", "DEQUANTIZE"):
+            yield operator, None
+        else:
+            raise UnknownGraphError(name)
+    if left:
+        raise UnknownGraphError(operator_name(reference, left[0]))
+
+
+def _affordable(reference: Any, count: int) -> int:
+    sizes = [int(np.prod(tensor.shape)) for tensor in reference.subgraphs[0].tensors if tensor.shape is not None]
+    return int(min(count, _PICTURES, max(8, _MEMORY // (4 * max(sizes)))))
+
+
+def _fit(
+    layer: Linear, target: Linear, low: _Flow, high: _Flow, generator: np.random.Generator, steps: Collection[str]
+) -> bool:
+    """Fit one layer. Return False where it is left as it is."""
+    matrix = target.matrix.astype(np.float64)
+    quantization = low.parsed.subgraphs[0].tensors[layer.input].quantization
+    if layer.weights.dtype != np.int8 or target.weights.dtype != np.float32 or quantization is None:
+        return False
+    if layer.bias is None or target.bias is None:
+        return False
+    if len(matrix) > _MOST_TAPS or len(np.atleast_1d(quantization.scale)) != 1:
+        return False
+    got, true = _samples(layer, target, low, high, generator)
+    mean_got, mean_true = got.mean(axis=0, dtype=np.float64), true.mean(axis=0, dtype=np.float64)
+    got, true = got - mean_got, true - mean_true
+    inputs = covariance(got, got)
+    wanted = matrix
+    if "moved" in steps and len(got) >= 2 * len(matrix):
+        wanted = matrix + solve(damped(inputs, _RIDGE), apply(covariance(got, true - got), matrix))
+    step = float(quantization.scale[0])
+    scale = _scale(wanted, target.bias, step).astype(np.float64)
+    found = (
+        best_steps(wanted, scale, damped(inputs, _DAMPING))
+        if "rounded" in steps
+        else np.rint(wanted / scale).clip(-127, 127)
+    )
+    missing = _means(mean_true, matrix) - _means(mean_got, found * scale) if "bias" in steps else 0
+    bias_scale = (step * scale).astype(np.float32)
+    bias = np.rint((target.bias + missing) / bias_scale).clip(-(2**31) + 1, 2**31 - 1)
+    layer.put(low.parsed, layer.stored(found), bias)
+    for index, values in zip(layer.operator.inputs[1:], (scale.astype(np.float32), bias_scale), strict=True):
+        stored = low.parsed.subgraphs[0].tensors[index].quantization
+        stored.scale, stored.zeroPoint = values, np.zeros(len(values), np.int64)
+    return True
+
+
+def _samples(
+    layer: Linear, target: Linear, low: _Flow, high: _Flow, generator: np.random.Generator
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Return windows that the layer reads, in the quantized model and in the float model, at the same places."""
+    got, true = low.known[layer.input], high.known[target.input]
+    shape = tuple(int(size) for size in low.parsed.subgraphs[0].tensors[layer.output].shape)
+    height_width = shape[1:3] if len(shape) == 4 else (1, 1)
+    area = height_width[0] * height_width[1]
+    places = min(area, _DEPTHWISE_PLACES if layer.depthwise else _PLACES)
+    chosen = np.stack([generator.choice(area, places, replace=False) for _ in range(len(got))])
+    quantization = low.parsed.subgraphs[0].tensors[layer.input].quantization
+    scale, zero_point = np.float32(quantization.scale[0]), int(quantization.zeroPoint[0])
+    windows = layer.windows(got, chosen, height_width, zero_point).astype(np.float32)
+    windows = (windows - np.float32(zero_point)) * scale
+    originals = target.windows(true, chosen, height_width, 0)
+    return windows.reshape(-1, *windows.shape[2:]), originals.reshape(-1, *originals.shape[2:])
+
+
+def _scale(
+    matrix: npt.NDArray[np.float64], bias: npt.NDArray[np.float32], input_scale: float
+) -> npt.NDArray[np.float32]:
+    """Return the size of a step of each channel's weights.
+
+    A channel whose weights are all near zero needs steps in which its bias still fits 32 bits.
+    """
+    largest = np.abs(matrix).max(axis=0)
+    floor = np.maximum(1e-5 * max(float(largest.max()), 1e-30), np.abs(bias) / (input_scale * 2.0**24))
+    return (np.maximum(largest, floor) / 127).astype(np.float32)
+
+
+def _means(inputs: npt.NDArray[np.float64], matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the mean output for mean inputs `(taps,)` or `(taps, channels)`."""
+    return inputs @ matrix if inputs.ndim == 1 else (inputs * matrix).sum(axis=0)

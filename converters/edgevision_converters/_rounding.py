@@ -1,0 +1,108 @@
+"""Rounding a layer's weights to 8 bits so that its outputs change least, not its weights.
+
+Neighbouring pixels are alike, and so are channels: errors of several weights add up or cancel. With the covariance `H`
+of what the weights are multiplied with, the output's mean squared error is `e' H e`, and each weight in turn is set to
+the step that is best given the errors of all others, until none changes: cyclic coordinate descent, as in QuantEase
+(Behdin et al., 2023, https://arxiv.org/abs/2309.01885).
+
+All is in float64: a sum of float32 depends on how many threads took part, and at the middle between two steps the last
+bit decides. The same input is to give the same bytes.
+
+One layout serves all layers. Weights are `(taps, channels)`, and `H` is `(taps, taps, 1)` where all channels see the
+same inputs, `(taps, taps, channels)` in a depthwise convolution, where each sees its own.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+__all__ = ["apply", "best_steps", "covariance", "damped", "solve"]
+
+_SWEEPS = 3
+#: Taps between two updates of the others' gradients, which is one matrix product.
+_BLOCK = 32
+
+
+def covariance(left: npt.NDArray[np.float64], right: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the mean product of what stands at each two taps.
+
+    Args:
+        left, right: `(samples, taps)`, or `(samples, taps, channels)`.
+
+    Returns:
+        `(taps, taps, 1)`, or `(taps, taps, channels)`.
+    """
+    if left.ndim == 2:
+        return (left.T @ right / len(left))[:, :, np.newaxis]
+    first, second = (np.ascontiguousarray(each.transpose(2, 1, 0)) for each in (left, right))
+    return (first @ second.transpose(0, 2, 1) / len(left)).transpose(1, 2, 0)
+
+
+def damped(covariance: npt.NDArray[np.float64], share: float) -> npt.NDArray[np.float64]:
+    """Add a share of the mean variance to the diagonal: a bound on what a few samples may decide."""
+    taps = len(covariance)
+    variance = np.einsum("iic->c", covariance) / taps
+    return covariance + np.eye(taps)[:, :, np.newaxis] * (share * variance + 1e-12)
+
+
+def apply(covariance: npt.NDArray[np.float64], weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Multiply `(taps, taps, …)` with `(taps, channels)`."""
+    if covariance.shape[2] == 1:
+        return covariance[:, :, 0] @ weights
+    return np.einsum("ijc,jc->ic", covariance, weights)
+
+
+def solve(covariance: npt.NDArray[np.float64], right: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return `x` with `apply(covariance, x) == right`."""
+    solve: Any = np.linalg.solve
+    if covariance.shape[2] == 1:
+        return solve(covariance[:, :, 0], right)
+    return solve(covariance.transpose(2, 0, 1), right.T[:, :, np.newaxis])[:, :, 0].T
+
+
+def best_steps(
+    weights: npt.NDArray[np.float64], scale: npt.NDArray[np.float64], covariance: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Choose whole numbers of steps, -127 to 127, for `(taps, channels)` weights.
+
+    Args:
+        weights: what they should be.
+        scale: size of a step, by channel.
+        covariance: of the layer's inputs.
+
+    Returns:
+        Whole numbers, `(taps, channels)`.
+    """
+    steps = np.rint(weights / scale).clip(-127, 127)
+    error = weights - steps * scale
+    curvature = np.maximum(np.einsum("iic->ic", covariance), 1e-20)
+    for _ in range(_SWEEPS):
+        changed = 0
+        gradient = apply(covariance, error)
+        for start in range(0, len(weights), _BLOCK):
+            block = slice(start, min(start + _BLOCK, len(weights)))
+            near = np.ascontiguousarray(covariance[block, block])
+            slope = gradient[block].copy()
+            moved = np.zeros_like(slope)
+            for row in range(len(slope)):
+                tap = start + row
+                wanted = weights[tap] - error[tap] + slope[row] / curvature[tap]
+                best = np.rint(wanted / scale).clip(-127, 127)
+                move = (steps[tap] - best) * scale
+                count = np.count_nonzero(move)
+                if count:
+                    changed += count
+                    steps[tap] = best
+                    error[tap] += move
+                    moved[row] = move
+                    slope[row + 1 :] += near[row + 1 :, row] * move
+            if block.stop < len(weights) and moved.any():
+                gradient[block.stop :] += apply(covariance[block.stop :, block], moved)
+        if changed <= steps.size // 1000:
+            break
+    return steps

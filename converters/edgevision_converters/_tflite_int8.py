@@ -1,0 +1,98 @@
+"""Float TFLite model to int8 TFLite model, as faithful as 8 bits allow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ._correct import correct
+from ._operators import UnknownGraphError, channel_ranges
+from ._tflite_calibration import Calibrated
+from ._tflite_flatbuffer import pack, unpack
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+__all__ = ["Int8Quantizer"]
+
+#: The fitted file is compared with the plain one on so many pictures.
+_COMPARED = 32
+
+
+@dataclass(frozen=True)
+class Int8Quantizer:
+    """A float model with the ranges of its activations, and the pictures that its int8 files are fitted on.
+
+    Ranges are found by running each operator alone. TensorFlow's calibrator (2.21) gives one of the two tensors that an
+    ADD reads the range of the sum: on EfficientNet-Lite0 up to 2.5 times its own.
+
+    Attributes:
+        calibrated: the model and its ranges.
+        pixels: uint8 `(n, …)`, the pictures as the quantized model takes them.
+        separable: each operator can be run alone. A model of which that is not true has the ranges of TensorFlow's
+            calibrator, and is not fitted.
+    """
+
+    calibrated: Calibrated
+    pixels: npt.NDArray[np.uint8]
+    separable: bool
+
+    @classmethod
+    def of(cls, model: bytes, numbers: npt.NDArray[np.float32], pixels: npt.NDArray[np.uint8]) -> Int8Quantizer:
+        """Find the ranges of a float model.
+
+        Args:
+            model: float32 TFLite flatbuffer, `Source.float_tflite("numbers")`.
+            numbers: calibration pictures for its input, `(n, …)`.
+            pixels: the same pictures in uint8.
+        """
+        try:
+            found = channel_ranges(unpack(model), numbers)
+        except UnknownGraphError:
+            return cls(Calibrated.of(model, numbers), pixels, separable=False)
+        ranges = {index: (float(low.min()), float(high.max())) for index, (low, high) in found.items()}
+        return cls(Calibrated.within(model, numbers, ranges), pixels, separable=True)
+
+    def quantize(self, in_float: Sequence[str] = ()) -> bytes:
+        """Quantize to int8 and fit the file to the float model.
+
+        Where that brings the scores of the calibration pictures no closer to the float model's, the file stays as
+        TensorFlow's quantizer made it.
+
+        Args:
+            in_float: see `Calibrated.quantize`.
+
+        Returns:
+            A flatbuffer as `Calibrated.quantize` returns: uint8 input, float32 output, the converter's tensor names.
+        """
+        unfitted = self.calibrated.quantize(in_float)
+        if not self.separable:
+            return unfitted
+        parsed = unpack(unfitted)
+        try:
+            correct(parsed, unpack(self.calibrated.model), self.pixels, self.calibrated.numbers)
+        except UnknownGraphError:
+            return unfitted
+        fitted = pack(parsed)
+        chosen = np.linspace(0, len(self.pixels) - 1, min(_COMPARED, len(self.pixels))).astype(np.intp)
+        truth = _scores(self.calibrated.model, self.calibrated.numbers[chosen])
+        errors = [np.abs(_scores(each, self.pixels[chosen]) - truth).mean() for each in (unfitted, fitted)]
+        return fitted if errors[1] <= errors[0] else unfitted
+
+
+def _scores(model: bytes, inputs: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter: Any = Interpreter(model_content=model)
+    interpreter.allocate_tensors()
+    (taken,), (given,) = interpreter.get_input_details(), interpreter.get_output_details()
+    found: list[npt.NDArray[np.float32]] = []
+    for each in inputs:
+        interpreter.set_tensor(taken["index"], each[np.newaxis])
+        interpreter.invoke()
+        found.append(interpreter.get_tensor(given["index"])[0].astype(np.float32))
+    return np.stack(found)
