@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -53,7 +54,8 @@ def mobile(data: str, epochs: int, seed: int, folder: Path) -> Verification:
 
     keras.utils.set_random_seed(seed)
     splits = load_data(data, MOBILE_SIZE_WH, "stretch")
-    model = keras.applications.MobileNetV3Small(
+    applications: Any = keras.applications  # its annotations leave out None for weights
+    model = applications.MobileNetV3Small(
         (*MOBILE_SIZE_WH[::-1], 3),
         weights=None,
         classes=len(splits.labels),
@@ -65,7 +67,7 @@ def mobile(data: str, epochs: int, seed: int, folder: Path) -> Verification:
             layer.momentum = 0.9  # 0.999 wants more steps than there are here
     train_pixels = splits.train.sample(10_000, seed)
     steps = -(-len(train_pixels) // 64) * epochs
-    rate = keras.optimizers.schedules.CosineDecay(3e-3, steps)
+    rate: Any = keras.optimizers.schedules.CosineDecay(3e-3, steps)
     model.compile(keras.optimizers.Adam(rate), "sparse_categorical_crossentropy", jit_compile=False)
     model.fit(train_pixels.pixels(slice(None)).astype(np.float32), train_pixels.targets, 64, epochs=epochs, verbose=0)
     path, labels = folder / "mobilenetv3-small.keras", folder / "labels.txt"

@@ -3,10 +3,8 @@
 Both run side by side, the quantized one by the kernels of the device. Each convolution or dense layer is fitted to what
 reaches it in the quantized file, the errors of the layers before included:
 
-1. Weights are moved by least squares so that the layer's outputs come closer to the float model's. As the model is
-   right and pictures are few, a move costs: ridge regression.
-2. They are rounded so that the outputs change least, see `_rounding`.
-3. The bias takes up the mean error that is left: bias correction (Nagel et al., 2019,
+1. Weights are rounded so that the layer's outputs change least, see `_rounding`.
+2. The bias takes up the mean error that is left: bias correction (Nagel et al., 2019,
    https://arxiv.org/abs/1906.04721), here by the means of real activations.
 
 Nothing else changes: same operators, same size.
@@ -19,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ._operators import Linear, UnknownGraphError, computed_inputs, run_operator
-from ._rounding import apply, best_steps, covariance, damped, solve
+from ._rounding import best_steps, covariance, damped
 from ._tflite_edit import operator_name
 
 if TYPE_CHECKING:
@@ -29,8 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["STEPS", "correct"]
 
-#: The three steps above, each of which can be left out, so that a benchmark can say what it brings.
-STEPS = ("moved", "rounded", "bias")
+#: The two steps above, each of which can be left out, so that a benchmark can say what it brings.
+STEPS = ("rounded", "bias")
 
 #: Largest activation of all pictures together, in bytes, and the most pictures.
 _MEMORY, _PICTURES = 320 * 2**20, 64
@@ -38,9 +36,9 @@ _MEMORY, _PICTURES = 320 * 2**20, 64
 _PLACES, _DEPTHWISE_PLACES = 48, 16
 #: Layers with more taps are only rounded to nearest; their covariance alone would take 100 MB and more.
 _MOST_TAPS = 4608
-#: How much of the mean variance is added to the diagonal, when weights are moved and when they are rounded. Found on
-#: EfficientNet-Lite0 with 64 pictures: with less, weights fit these pictures and lose on others.
-_RIDGE, _DAMPING = 10.0, 1.0
+#: How much of the mean variance is added to the diagonal. Found on EfficientNet-Lite0 with 64 pictures: with less,
+#: weights fit these pictures and lose on others.
+_DAMPING = 1.0
 
 
 def correct(
@@ -136,17 +134,14 @@ def _fit(
         return False
     got, true = _samples(layer, target, low, high, generator)
     mean_got, mean_true = got.mean(axis=0, dtype=np.float64), true.mean(axis=0, dtype=np.float64)
-    got, true = got - mean_got, true - mean_true
+    got = got - mean_got
     inputs = covariance(got, got)
-    wanted = matrix
-    if "moved" in steps and len(got) >= 2 * len(matrix):
-        wanted = matrix + solve(damped(inputs, _RIDGE), apply(covariance(got, true - got), matrix))
     step = float(quantization.scale[0])
-    scale = _scale(wanted, target.bias, step).astype(np.float64)
+    scale = _scale(matrix, target.bias, step).astype(np.float64)
     found = (
-        best_steps(wanted, scale, damped(inputs, _DAMPING))
+        best_steps(matrix, scale, damped(inputs, _DAMPING))
         if "rounded" in steps
-        else np.rint(wanted / scale).clip(-127, 127)
+        else np.rint(matrix / scale).clip(-127, 127)
     )
     missing = _means(mean_true, matrix) - _means(mean_got, found * scale) if "bias" in steps else 0
     bias_scale = (step * scale).astype(np.float32)

@@ -14,14 +14,14 @@ same inputs, `(taps, taps, channels)` in a depthwise convolution, where each see
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["apply", "best_steps", "covariance", "damped", "solve"]
+__all__ = ["apply", "best_steps", "covariance", "damped"]
 
 _SWEEPS = 3
 #: Taps between two updates of the others' gradients, which is one matrix product.
@@ -55,14 +55,6 @@ def apply(covariance: npt.NDArray[np.float64], weights: npt.NDArray[np.float64])
     if covariance.shape[2] == 1:
         return covariance[:, :, 0] @ weights
     return np.einsum("ijc,jc->ic", covariance, weights)
-
-
-def solve(covariance: npt.NDArray[np.float64], right: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return `x` with `apply(covariance, x) == right`."""
-    solve: Any = np.linalg.solve
-    if covariance.shape[2] == 1:
-        return solve(covariance[:, :, 0], right)
-    return solve(covariance.transpose(2, 0, 1), right.T[:, :, np.newaxis])[:, :, 0].T
 
 
 def best_steps(
