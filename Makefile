@@ -21,10 +21,10 @@ PROJECTS := pyproject.toml $(MEMBERS:%=%/pyproject.toml)
 INSTALLED := .venv/.installed
 BIN := .venv/bin
 
-.PHONY: help install demo test check lint format types lock build clean
+.PHONY: help install demo test test-arm64 check lint format types lock build clean
 
 help:  ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 install: $(INSTALLED)  ## install everything into .venv, at the versions in requirements.lock
 
@@ -33,6 +33,9 @@ demo: $(INSTALLED)  ## train, export, verify, benchmark and stream on real digit
 
 test: $(INSTALLED)  ## run the tests, in two processes
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-arm64: $(INSTALLED)  ## the device's tests on the Raspberry Pi's architecture, under qemu (about 15 minutes)
+	$(BIN)/python tests/arm64/run.py
 
 check: $(INSTALLED)  ## the whole gate: format, lint, types, tests
 	$(BIN)/ruff format --check
@@ -63,7 +66,7 @@ build: $(INSTALLED)  ## build the four wheels into dist/
 		(cd $$project && $(CURDIR)/$(BIN)/python -m hatchling build -t wheel -d $(CURDIR)/dist) || exit 1; done
 
 clean:  ## remove what make installed and built; demo/ and runs/ stay
-	rm -rf .venv .venvs .tools dist build .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venvs .arm64 .tools dist build .pytest_cache .ruff_cache .hypothesis
 
 $(INSTALLED): requirements.lock $(PROJECTS) | $(UV)
 	@$(NEEDS_PYTHON)

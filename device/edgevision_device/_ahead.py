@@ -13,22 +13,32 @@ _Item = TypeVar("_Item")
 #: How long `close` waits for what is under way. A read that takes longer is stuck in native code until its own time
 #: limit; the thread then ends without anybody waiting for it.
 _JOIN_S = 0.5
+#: How often `on_wait` is called.
+_WAIT_S = 1.0
 
 
 class Ahead(Generic[_Item]):
-    """Iterates over what `make` yields, in a thread, holding one item ready. To be used as a context manager.
+    """Iterates over what `make` yields, in a thread, holding an item ready. To be used as a context manager.
 
     An exception in the thread is raised here, after the items made before it.
 
     Args:
         make: returns the iterator; called and used in the thread only.
-        newest: an item that nobody has taken gives way to the next one, and the thread never waits. Default: the
+        newest: an item that nobody has taken gives way to the next one, and the thread never waits. Otherwise the
             thread makes the next item when the one before is taken, and none is lost.
+        on_wait: called once a second while there is no item; what it raises ends the iteration.
     """
 
-    def __init__(self, make: Callable[[], Iterator[_Item]], *, newest: bool) -> None:
+    def __init__(
+        self,
+        make: Callable[[], Iterator[_Item]],
+        *,
+        newest: bool,
+        on_wait: Optional[Callable[[], None]] = None,
+    ) -> None:
         self._make = make
         self._newest = newest
+        self._on_wait = on_wait
         self._changed = threading.Condition()
         self._ready: list[_Item] = []  # one at most
         self._ended = False
@@ -46,11 +56,17 @@ class Ahead(Generic[_Item]):
             self._changed.notify_all()
         self._thread.join(_JOIN_S)
 
+    @property
+    def waiting(self) -> int:
+        """How many items are ready and not taken: 0 or 1."""
+        return len(self._ready)
+
     def __iter__(self) -> Iterator[_Item]:
         while True:
             with self._changed:
                 while not self._ready and not self._ended:
-                    self._changed.wait()
+                    if not self._changed.wait(_WAIT_S) and self._on_wait is not None:
+                        self._on_wait()
                 if not self._ready:
                     break
                 item = self._ready.pop()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import platform
 import shutil
@@ -22,7 +21,7 @@ from ._metadata import Metadata
 from ._preprocess import OPENCV
 from ._probe import Outcome, try_out
 from ._runtimes import PACKAGES, RUNTIMES
-from ._sources import find_cameras
+from ._sources import PICAMERA_MEND, find_cameras
 
 __all__ = ["Finding", "check_device", "check_file", "check_machine", "check_packages"]
 
@@ -183,18 +182,21 @@ def _cameras(root: Path) -> Iterator[Finding]:
         else:
             mend = "sudo usermod -aG video $USER, then log in again"
             yield Finding("camera", "warn", f"{camera.path}: {camera.name}, permission denied", mend)
-    for camera in cameras:
-        if camera.csi:
-            has = (
-                "is installed"
-                if importlib.util.find_spec("picamera2")
-                else "is not: sudo apt install python3-picamera2"
-            )
-            found = f"{camera.path}: a CSI camera ({camera.name}), which gives pictures only through Picamera2"
-            mend = f"use a USB camera, or hand Picamera2's pictures on through a Source of your own (Picamera2 {has})"
-            yield Finding("camera", "warn", found, mend)
+    raw = [camera for camera in cameras if camera.csi]
+    if raw:
+        # One camera has several nodes there: on a Raspberry Pi 5 eight.
+        yield _csi(f"{raw[0].path}: a CSI camera ({raw[0].name}), which gives pictures only through Picamera2")
     if not cameras:
         yield Finding("camera", "ok", "none found; files, folders and addresses need none")
+
+
+def _csi(found: str) -> Finding:
+    (picamera2,) = try_out(["picamera2"])
+    if picamera2.works:
+        return Finding("camera", "ok", f"{found}, {picamera2.text}: --source picamera://0")
+    if not picamera2.installed:
+        return Finding("camera", "warn", f"{found}, not installed in this Python", PICAMERA_MEND)
+    return Finding("camera", "warn", f"{found}, installed, but unusable", picamera2.text)
 
 
 def _governor(root: Path) -> Iterator[Finding]:

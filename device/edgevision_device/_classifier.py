@@ -21,6 +21,9 @@ from ._runtimes import Runtime, open_runtime
 
 __all__ = ["Classifier", "Prediction"]
 
+#: The smallest normal float32. Not from numpy.finfo, which warns where a runtime has switched subnormal numbers off.
+_TINY = 1.17549435e-38
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -38,12 +41,14 @@ class Classifier:
         path: a `.tflite` or `.onnx` file. Every byte is verified before the runtime sees it.
         threads: for the runtime; default: the cores this process may use, at most 4.
         runtime: `litert`, `tflite-runtime` or `onnxruntime`; default: the first one installed that reads the file.
+        delegate: see `open_runtime`.
         given: what the user says of a file that edgevision did not write.
 
     Attributes:
         file: the verified file.
         metadata: its labels, size, resize mode and the rest.
         runtime: the open interpreter.
+        known: the labels, to look one up.
 
     Raises:
         FileError, MissingPackageError: see `read_model_file` and `open_runtime`.
@@ -55,17 +60,21 @@ class Classifier:
         *,
         threads: Optional[int] = None,
         runtime: Optional[str] = None,
+        delegate: Optional[str] = None,
         given: Optional[Metadata] = None,
     ) -> None:
         self.file: ModelFile = read_model_file(path, given)
         if self.file.foreign:
             try_model(self.file, runtime)
-        self.runtime: Runtime = open_runtime(self.file.model, self.file.format, runtime=runtime, threads=threads)
+        self.runtime: Runtime = open_runtime(
+            self.file.model, self.file.format, runtime=runtime, threads=threads, delegate=delegate
+        )
         self.metadata: Metadata = self.file.metadata
         if self.file.foreign:
             self.metadata = dataclasses.replace(self.metadata, size_wh=size_wh(self.runtime))
         else:
             self._check_input(path)
+        self.known: frozenset[str] = frozenset(self.metadata.labels)
         scores = math.prod(self.runtime.output.shape)
         if scores != len(self.metadata.labels):
             raise FileError(f"{path} gives {scores} scores, and there are {len(self.metadata.labels)} labels")
@@ -108,7 +117,7 @@ class Classifier:
         if self.metadata.temperature == 1.0:
             return scores
         powered = np.clip(scores, 0, None) ** np.float32(1 / self.metadata.temperature)
-        return powered / max(float(powered.sum()), np.finfo(np.float32).tiny)
+        return powered / max(float(powered.sum()), _TINY)
 
     def classify(self, picture: npt.NDArray[np.uint8], top: int = 1) -> list[Prediction]:
         """Return the `top` best labels of a uint8 RGB picture `(height, width, 3)`, best first."""

@@ -101,9 +101,9 @@ def _report(prog: str, error: BaseException) -> int:
 
 def device_commands() -> dict[str, Command]:
     """Return the subcommands of `edgevision-device`, for a command line that offers them too."""
-    from ._commands import check, classify, stream
+    from ._commands import check, classify, service, stream
 
-    return {"classify": classify, "stream": stream, "check": check}
+    return {"classify": classify, "stream": stream, "check": check, "service": service}
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:

@@ -63,6 +63,11 @@ class TimeHistogram:
         self._counts[min(place, _BINS - 1)] += 1
         self._total += 1
 
+    def add(self, other: TimeHistogram) -> None:
+        """Count the times of another histogram too."""
+        self._counts += other._counts
+        self._total += other._total
+
     def percentiles(self) -> Percentiles:
         """Return the percentiles of all times so far, by nearest rank; NaN if there is none."""
         if not self._total:

@@ -106,10 +106,44 @@ def test_what_troubles_a_board_is_named_with_its_remedy(board: Path) -> None:
     assert ("temperature", "82 °C") in troubles
     (governor,) = (mend for (name, _), mend in troubles.items() if name == "cpu")
     assert "scaling_governor" in str(governor)
-    (csi,) = ((found, mend) for (name, found), mend in troubles.items() if name == "camera")
-    assert "/dev/video0: a CSI camera (unicam-image)" in csi[0]
-    assert "Picamera2" in str(csi[1])
     assert Finding("camera", "ok", "/dev/video2: HD Webcam") in findings
+
+
+@pytest.mark.parametrize(
+    ("program", "level", "found", "mend"),
+    [
+        (None, "warn", "not installed in this Python", "sudo apt install python3-picamera2"),
+        ("raise ImportError('No module named libcamera')", "warn", "unusable", "--system-site-packages"),
+        ("import os; os.abort()", "warn", "unusable", "died of SIGABRT"),
+        ("class Picamera2:\n    global_camera_info = lambda: []", "warn", "unusable", "libcamera finds no camera"),
+        (
+            "class Picamera2:\n    global_camera_info = lambda: [{'Model': 'imx219', 'Num': 0}]",
+            "ok",
+            "0 (imx219): --source picamera://0",
+            None,
+        ),
+    ],
+)
+def test_a_csi_camera_is_tried(
+    board: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    program: str | None,
+    level: str,
+    found: str,
+    mend: str | None,
+) -> None:
+    write(board, "dev/video1", "")
+    write(board, "sys/class/video4linux/video1/name", "unicam-embedded")
+    if program is not None:
+        write(tmp_path, "modules/picamera2.py", program)
+        monkeypatch.syspath_prepend(tmp_path / "modules")
+    findings = [finding for finding in check_machine(board) if "CSI" in finding.found]
+    assert len(findings) == 1
+    assert findings[0].found.startswith("/dev/video0: a CSI camera (unicam-image), which gives pictures only through")
+    assert findings[0].level == level
+    assert findings[0].found.endswith(found)
+    assert (findings[0].mend is None) if mend is None else (mend in str(findings[0].mend))
 
 
 def test_a_quiet_board_has_no_troubles(tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def test_tflite_runtime_under_numpy_2_is_refused_before_it_dies(model: bytes, mo
 
 def test_the_second_runtime_stands_in_for_the_first(model: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     class Interpreter:
-        def __init__(self, *, model_content: bytes, num_threads: int) -> None:
+        def __init__(self, *, model_content: bytes, num_threads: int, experimental_delegates: object) -> None:
             self.threads = num_threads
 
         def allocate_tensors(self) -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,24 +34,23 @@ def result() -> StreamResult:
         label="Käse",
         index=1,
         score=0.875,
+        changed=True,
+        frame_label="Käse",
+        frame_score=0.9375,
+        scores=np.array([0.0625, 0.9375], np.float32),
+        labels=("Brot", "Käse"),
         age_ms=12.34567,
         stages_ms={"wait": 1.0, "preprocess": 0.25, "invoke": 11.0, "decide": 0.0125},
         dropped=2,
+        still=0,
+        queued=0,
         right=True,
     )
 
 
-RECORD = {
-    "frame": 7,
-    "captured": "2026-11-03T14:15:16.171Z",
-    "age_ms": 12.346,
-    "label": "Käse",
-    "score": 0.875,
-    "stages_ms": {"wait": 1.0, "preprocess": 0.25, "invoke": 11.0, "decide": 0.013},
-    "dropped": 2,
-    "name": "photos/käse.png",
-    "true_label": "Käse",
-}
+@pytest.fixture
+def record(result: StreamResult) -> dict[str, Any]:
+    return result.to_record()
 
 
 def test_text_is_one_line_per_frame(result: StreamResult) -> None:
@@ -64,35 +64,37 @@ def test_text_is_one_line_per_frame(result: StreamResult) -> None:
     ]
 
 
-def test_json_is_one_record_per_line(result: StreamResult) -> None:
+def test_json_is_one_record_per_line(result: StreamResult, record: dict[str, Any]) -> None:
     out = io.StringIO()
     with JsonLines(out) as sink:
         sink.write(result)
         sink.write(result)
-    assert [json.loads(line) for line in out.getvalue().splitlines()] == [RECORD, RECORD]
+    assert [json.loads(line) for line in out.getvalue().splitlines()] == [record, record]
 
 
-def test_by_default_lines_go_to_stdout(result: StreamResult, capsys: pytest.CaptureFixture[str]) -> None:
+def test_by_default_lines_go_to_stdout(
+    result: StreamResult, record: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
     for sink in (TextLines(), JsonLines()):
         sink.write(result)
-    text, record = capsys.readouterr().out.splitlines()
+    text, line = capsys.readouterr().out.splitlines()
     assert text.startswith("7  Käse")
-    assert json.loads(record) == RECORD
+    assert json.loads(line) == record
 
 
-def test_each_record_is_in_the_file_at_once(result: StreamResult, tmp_path: Path) -> None:
+def test_each_record_is_in_the_file_at_once(result: StreamResult, record: dict[str, Any], tmp_path: Path) -> None:
     path = tmp_path / "new folder" / "stream.jsonl"
     sink = JsonLinesFile(path)
     for count in (1, 2):
         sink.write(result)
-        assert [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] == count * [RECORD]
+        assert [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] == count * [record]
         assert path.read_bytes().endswith(b"\n")
     sink.close()
     sink.close()
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_an_error_keeps_what_was_recorded(result: StreamResult, tmp_path: Path) -> None:
+def test_an_error_keeps_what_was_recorded(result: StreamResult, record: dict[str, Any], tmp_path: Path) -> None:
     path = tmp_path / "stream.jsonl"
 
     def interrupted() -> None:
@@ -102,7 +104,7 @@ def test_an_error_keeps_what_was_recorded(result: StreamResult, tmp_path: Path) 
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
-    assert json.loads(path.read_text(encoding="utf-8")) == RECORD
+    assert json.loads(path.read_text(encoding="utf-8")) == record
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -143,7 +145,14 @@ def test_a_full_disk_leaves_whole_lines(tmp_path: Path) -> None:
         frame = Frame(0, 0, now, np.zeros((1, 1, 3), np.uint8), "rgb")
         with JsonLinesFile(sys.argv[1]) as sink:
             while True:
-                sink.write(StreamResult(frame, "label", 0, 0.5, 1.0, {}, 0, None))
+                scores = np.array([0.5], np.float32)
+                sink.write(
+                    StreamResult(
+                        frame=frame, label="label", index=0, score=0.5, changed=False, frame_label="label",
+                        frame_score=0.5, scores=scores, labels=("label",), age_ms=1.0, stages_ms={}, dropped=0,
+                        still=0, queued=0, right=None,
+                    )
+                )
     """
     path = tmp_path / "stream.jsonl"
     done = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, timeout=60)

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import http.server
 import os
-import socket
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,9 +15,7 @@ from edgevision_device import (
     ArraySource,
     ClockedSource,
     DataError,
-    EdgevisionError,
     Frame,
-    MissingPackageError,
     PictureError,
     Source,
     SourceError,
@@ -31,6 +23,8 @@ from edgevision_device import (
     find_cameras,
     open_source,
 )
+from edgevision_device._sources._camera import is_torn
+from edgevision_device._sources._opencv import Capture
 
 pytestmark = pytest.mark.usefixtures("cv2")
 
@@ -186,6 +180,34 @@ def test_a_closed_clip_gives_no_more(clip: Callable[..., Path]) -> None:
     assert list(frames) == []
 
 
+def test_a_clip_that_is_cut_short_while_it_is_read_ends_with_a_notice(clip: Callable[..., Path]) -> None:
+    path = clip("a.avi", "MJPG", 400)
+    told: list[str] = []
+    with open_source(str(path), on_notice=told.append) as source:
+        frames = source.frames()
+        first = [next(frames) for _ in range(3)]
+        os.truncate(path, path.stat().st_size // 2)
+        rest = list(frames)
+    assert [frame.id for frame in [*first, *rest]] == list(range(3 + len(rest)))
+    assert 3 + len(rest) < 300
+    assert told == [f"{path} ended after {3 + len(rest)} of 400 frames; is it cut short or damaged?"]
+
+
+def test_a_whole_clip_ends_without_a_notice(clip: Callable[..., Path]) -> None:
+    told: list[str] = []
+    with open_source(str(clip("a.mp4", "mp4v")), on_notice=told.append) as source:
+        assert len(list(source.frames())) == 12
+    assert told == []
+
+
+def test_a_name_that_is_no_utf8_is_refused(tmp_path: Path) -> None:
+    """OpenCV dies of it: SystemError, or an exception that nothing catches."""
+    name = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.avi")
+    Path(name).write_bytes(b"RIFF")
+    with pytest.raises(UsageError, match=r"caf\\udce9\.avi' holds bytes that are no UTF-8.*rename it"):
+        open_source(name)
+
+
 # --- the clock ------------------------------------------------------------------------------------------------------
 
 
@@ -226,9 +248,11 @@ def test_fps_makes_a_folder_live(tmp_path: Path, cv2: Any) -> None:
 # --- the grammar ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("uri", ["picamera://0", "ftp://host/clip.mp4", "file:///clip.mp4"])
+@pytest.mark.parametrize(
+    "uri", ["ftp://host/clip.mp4", "file:///clip.mp4", "test://1", "picamera://front", "picamera://0/x"]
+)
 def test_an_unknown_scheme_names_the_grammar(uri: str) -> None:
-    with pytest.raises(UsageError, match=r"a camera \(0, /dev/video2\), a video file"):
+    with pytest.raises(UsageError, match=r"a camera \(0, /dev/video2, picamera://0\), a video file"):
         open_source(uri)
 
 
@@ -269,6 +293,147 @@ def test_an_absent_camera_is_an_error_that_names_those_there_are(uri: str) -> No
     assert str(caught.value).endswith(f"there is no such device; cameras found: {listed}")
 
 
+class NoSettings(Capture):
+    """A real capture of a clip in place of a camera: it takes no orders, and tells what it has."""
+
+    clip = ""
+
+    def __init__(self, what: object, backend: str) -> None:
+        super().__init__(self.clip, "CAP_FFMPEG")
+
+
+def test_what_a_camera_gives_instead_is_said_in_one_notice(
+    clip: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    NoSettings.clip = str(clip("a.avi", "MJPG"))
+    monkeypatch.setattr("edgevision_device._sources._camera.Capture", NoSettings)
+    told: list[str] = []
+    asked = {"fps": 50, "size_wh": (1280, 720), "pixel_format": "YUYV"}
+    with open_source("/dev/video63", on_notice=told.append, **asked) as camera:  # type: ignore[arg-type]
+        assert next(camera.frames()).picture.shape == (48, 64, 3)
+    assert len(told) == 1
+    assert told[0].startswith(
+        "camera /dev/video63 gives pixel format MJPG instead of YUYV, size 64x48 instead of 1280x720, "
+        "25 frames per second instead of 50 ("
+    )
+    with open_source("/dev/video63", 25, size_wh=(64, 48), pixel_format="MJPG", on_notice=told.append):
+        assert len(told) == 1
+
+
+def test_a_camera_that_is_gone_ends_with_an_error(clip: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    NoSettings.clip = str(clip("a.avi", "MJPG"))
+    monkeypatch.setattr("edgevision_device._sources._camera.Capture", NoSettings)
+    frames = open_source("63").frames()
+    assert [next(frames).id for _ in range(12)] == list(range(12))
+    with pytest.raises(SourceError, match="camera /dev/video63 gives no more frames; is it still plugged in"):
+        next(frames)
+
+
+def test_a_camera_may_miss_a_few_frames(clip: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    class Torn(NoSettings):
+        reads = 0
+
+        def read(self) -> Any:
+            Torn.reads += 1
+            return None if Torn.reads in (2, 3) or Torn.reads > 5 else super().read()
+
+    Torn.clip = str(clip("a.avi", "MJPG"))
+    monkeypatch.setattr("edgevision_device._sources._camera.Capture", Torn)
+    source = open_source("63")
+    source._path = "/dev/null"  # type: ignore[attr-defined]  # a device that is there
+    frames = source.frames()
+    assert [next(frames).id for _ in range(3)] == [0, 3, 4]
+    with pytest.raises(SourceError, match="gives no more frames"):
+        next(frames)
+    assert Torn.reads == 11  # five in vain, and the last one
+
+
+def torn(cv2: Any, kept: float) -> np.ndarray:
+    """What this OpenCV makes of a JPEG that was cut short, or what OpenCV 4.8 does if it refuses."""
+    noise = np.random.default_rng(0).integers(0, 255, (6, 8, 3), dtype=np.uint8)
+    whole = cv2.resize(noise, (64, 48), interpolation=cv2.INTER_CUBIC)
+    encoded = cv2.imencode(".jpg", whole)[1]
+    picture = cv2.imdecode(encoded[: int(kept * len(encoded))], cv2.IMREAD_COLOR)
+    if picture is None:
+        picture = whole.copy()
+        picture[int(kept * 48) :] = picture[int(kept * 48)]
+    assert not is_torn(whole)
+    return picture
+
+
+@pytest.mark.parametrize("kept", [0.4, 0.6])
+def test_half_pictures_of_a_camera_are_left_out(
+    clip: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, cv2: Any, kept: float
+) -> None:
+    class Tearing(NoSettings):
+        reads = 0
+
+        def read(self) -> Any:
+            Tearing.reads += 1
+            picture = super().read()
+            return torn(cv2, kept) if Tearing.reads in (2, 5) else picture
+
+    Tearing.clip = str(clip("a.avi", "MJPG"))
+    monkeypatch.setattr("edgevision_device._sources._camera.Capture", Tearing)
+    camera = open_source("63")
+    camera._path = "/dev/null"  # type: ignore[attr-defined]  # a device that is there
+    frames = camera.frames()
+    assert [next(frames).id for _ in range(5)] == [0, 2, 3, 5, 6]
+
+
+def test_a_flat_picture_is_not_torn() -> None:
+    grey, bar = plain((128, 128, 128)), np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8)
+    assert not is_torn(grey)
+    assert not is_torn(plain((0, 0, 0)))
+    bar[30:] = 0  # a letterbox
+    assert not is_torn(bar)
+    bar[30:] = 128
+    assert is_torn(bar)
+
+
+@pytest.mark.parametrize(
+    ("uri", "options", "message"),
+    [
+        ("0", {"pixel_format": "JPEG2000"}, "a pixel format has four characters"),
+        ("0", {"size_wh": (0, 480)}, "width and height must lie between 1 and 16384, got 0x480"),
+        ("clip.mp4", {"size_wh": (640, 480)}, "a size can be asked of cameras only, not of 'clip.mp4'"),
+        ("http://a:b@host/", {"size_wh": (640, 480)}, "not of 'http://…@host/'; leave out --size"),
+        ("picamera://0", {"pixel_format": "MJPG"}, "a pixel format can be asked of V4L2 cameras only"),
+        ("test://?length=3", {}, "unknown part of test:// 'length'.*known: size, fps, frames"),
+        ("test://?frames=0", {}, "frames in 'test://.frames=0' must be a number above 0, got '0'"),
+        ("test://?size=640", {}, "a size is WIDTHxHEIGHT, such as 640x480; got '640'"),
+        ("picamera://0?frames=3", {}, "unknown part of picamera:// 'frames'"),
+    ],
+)
+def test_what_a_source_cannot_do_is_refused(uri: str, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        open_source(uri, **options)
+
+
+# --- the test picture -----------------------------------------------------------------------------------------------
+
+
+def test_the_test_picture_moves_the_same_way_every_time() -> None:
+    first, again = (list(open_source("test://?size=96x40&frames=30").frames()) for _ in range(2))
+    assert [frame.id for frame in first] == list(range(30))
+    assert all((one.picture == other.picture).all() for one, other in zip(first, again))
+    assert first[0].picture.shape == (40, 96, 3)
+    assert all((one.picture != other.picture).any() for one, other in zip(first, first[1:]))
+    # It is a picture, with all colors, not one plain color.
+    assert first[0].picture[0].min(axis=0).tolist() == [0, 0, 0]
+    assert first[0].picture[0].max(axis=0).tolist() == pytest.approx([255, 255, 255], abs=1)
+
+
+def test_the_test_picture_is_live_when_it_has_a_rate() -> None:
+    with open_source("test://?fps=200&frames=5") as source:
+        began_s = time.monotonic()
+        assert source.live
+        assert [frame.picture.shape for frame in source.frames()] == [(480, 640, 3)] * 5
+        assert time.monotonic() - began_s >= 4 / 200
+    assert not open_source("test://").live
+    assert open_source("test://", 30).live
+
+
 def make_cameras(root: Path, names: dict[str, tuple[str, int]]) -> None:
     for node, (name, index) in names.items():
         (root / "dev").mkdir(exist_ok=True)
@@ -294,229 +459,3 @@ def test_cameras_are_found_among_the_other_video_devices(tmp_path: Path) -> None
     (tmp_path / "dev/videodev").touch()
     found = [(camera.path, camera.name, camera.csi) for camera in find_cameras(tmp_path)]
     assert found == [("/dev/video0", "unicam-image", True), ("/dev/video2", "HD Webcam: HD Webcam", False)]
-
-
-# --- addresses ------------------------------------------------------------------------------------------------------
-
-
-class _Camera(http.server.BaseHTTPRequestHandler):
-    """MJPEG as cheap network cameras send it: /FRAMES ends after so many, /FRAMES/stall says no more and stays."""
-
-    def do_GET(self) -> None:
-        parts = self.path.strip("/").split("/")
-        if not parts[0].isdigit():
-            self.send_error(404)
-            return
-        import cv2
-
-        self.send_response(200)
-        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
-        self.end_headers()
-        jpeg = cv2.imencode(".jpg", plain(RED)[..., ::-1])[1].tobytes()
-        head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n".encode()
-        with contextlib.suppress(OSError):  # the reader has had enough
-            for _ in range(int(parts[0])):
-                self.wfile.write(head + jpeg + b"\r\n")
-                time.sleep(0.005)
-            if "stall" in parts:
-                self.server.released.wait(60)  # type: ignore[attr-defined]
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
-@pytest.fixture
-def camera_address() -> Iterator[str]:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Camera)
-    server.released = threading.Event()  # type: ignore[attr-defined]
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.released.set()  # type: ignore[attr-defined]
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-@pytest.fixture
-def silent_port() -> Iterator[int]:
-    """Accepts connections and never answers."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        yield listener.getsockname()[1]
-
-
-def test_mjpeg_over_http_gives_frames_until_the_sender_ends(camera_address: str) -> None:
-    with open_source(f"{camera_address}/20", time_limit_s=SLACK_S) as source:
-        frames = list(source.frames())
-    assert source.live
-    assert [frame.id for frame in frames] == list(range(20))
-    assert {color(frame) for frame in frames} == {RED}
-
-
-@pytest.mark.parametrize("scheme", ["http", "rtsp"])
-def test_an_address_that_never_answers_ends_within_the_time_limit(silent_port: int, scheme: str) -> None:
-    began = time.monotonic()
-    with pytest.raises(SourceError, match="did not answer within 1 s"):
-        open_source(f"{scheme}://127.0.0.1:{silent_port}/video", time_limit_s=1)
-    assert time.monotonic() - began < 1 + SLACK_S
-
-
-def test_a_stream_that_falls_silent_ends_within_the_time_limit(camera_address: str) -> None:
-    with open_source(f"{camera_address}/8/stall", time_limit_s=1) as source:
-        frames = source.frames()
-        got = [next(frames).id]
-        with pytest.raises(SourceError, match="has sent no frame for 1 s"):
-            got.extend(frame.id for frame in frames)
-    assert got == list(range(len(got)))
-
-
-def test_closing_while_a_read_is_stuck_is_safe(camera_address: str) -> None:
-    source = open_source(f"{camera_address}/8/stall", time_limit_s=2)
-    got: list[int] = []
-
-    def read() -> None:
-        with contextlib.suppress(SourceError):
-            got.extend(frame.id for frame in source.frames())
-
-    reader = threading.Thread(target=read)
-    reader.start()
-    time.sleep(0.3)  # by now it probably is stuck; if not, closing is safe all the more
-    source.close()
-    reader.join(SLACK_S)
-    assert not reader.is_alive()
-
-
-def test_the_reason_comes_with_the_error(camera_address: str) -> None:
-    with pytest.raises(SourceError, match="the server says 404 Not Found"):
-        open_source(f"{camera_address}/nothing")
-    with pytest.raises(SourceError, match="Connection refused"):
-        open_source(f"http://127.0.0.1:{free_port()}/video")
-
-
-@pytest.mark.parametrize("address", ["http:///video", "http://[bad", "http://host:port/"])
-def test_what_is_no_address_is_refused(address: str) -> None:
-    with pytest.raises(UsageError, match="no address of a stream"):
-        open_source(address)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def test_passwords_stay_out_of_messages() -> None:
-    with pytest.raises(SourceError) as caught:
-        open_source(f"rtsp://admin:secret@127.0.0.1:{free_port()}/live?key=secret")
-    assert "secret" not in str(caught.value)
-    assert "@127.0.0.1:" in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    "address",
-    [
-        "pigeon://admin:secret@host/",
-        "http://admin:secret@[bad",
-        "http://admin:se/secret@host/",
-        "rtsp:/admin:secret@host/live?secret",
-        "http://admin:se?secret@host",
-    ],
-)
-def test_passwords_stay_out_of_the_refusal_of_a_wrong_address(address: str) -> None:
-    with pytest.raises(EdgevisionError) as caught:
-        open_source(address)
-    assert "secret" not in str(caught.value)
-    assert "host" in str(caught.value) or "[bad" in str(caught.value)
-
-
-class Script:
-    """Stands in for an open capture; gives so many pictures."""
-
-    opened = True
-
-    def __init__(self, pictures: int = 0) -> None:
-        self.pictures = pictures
-        self.closed = threading.Event()
-
-    def read(self) -> Any:
-        self.pictures -= 1
-        return plain(RED) if self.pictures >= 0 else None
-
-    def close(self) -> None:
-        self.closed.set()
-
-
-@pytest.mark.parametrize(("scheme", "breaks_off"), [("http", False), ("rtsp", True), ("rtsps", True)])
-def test_rtsp_that_ends_has_broken_off(monkeypatch: pytest.MonkeyPatch, scheme: str, breaks_off: bool) -> None:
-    monkeypatch.setattr("edgevision_device._sources._network.Capture", lambda *arguments, **options: Script(3))
-    frames = open_source(f"{scheme}://host/").frames()
-    assert [next(frames).id for _ in range(3)] == [0, 1, 2]
-    if breaks_off:
-        with pytest.raises(SourceError, match=rf"{scheme}://host/ broke off after 3 frames"):
-            next(frames)
-    else:
-        assert next(frames, None) is None
-
-
-def test_an_address_needs_opencv(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "cv2", None)
-    with pytest.raises(MissingPackageError, match="OpenCV"):
-        open_source("http://127.0.0.1:1/")
-
-
-def test_what_opening_raises_comes_through(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*arguments: object, **options: object) -> None:
-        raise MemoryError("too large")
-
-    monkeypatch.setattr("edgevision_device._sources._network.Capture", fail)
-    with pytest.raises(MemoryError, match="too large"):
-        open_source("http://127.0.0.1:1/")
-
-
-def test_a_capture_that_opens_too_late_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    late, given_up = Script(), threading.Event()
-
-    def slow(*arguments: object, **options: object) -> Script:
-        assert given_up.wait(60)
-        return late
-
-    monkeypatch.setattr("edgevision_device._sources._network.Capture", slow)
-    with pytest.raises(SourceError, match="did not answer"):
-        open_source("http://127.0.0.1:1/", time_limit_s=0.01)
-    given_up.set()
-    assert late.closed.wait(60)
-
-
-def test_opencv_does_not_chatter(tmp_path: Path) -> None:
-    """In a process of its own: FFmpeg reads its log level once, and other tests may have woken it."""
-    (tmp_path / "clip.mp4").write_bytes(b"no clip" * 1000)
-    (tmp_path / "clip.avi").write_bytes(b"RIFF")
-    program = """if True:
-        import sys
-        from edgevision_device import EdgevisionError, open_source
-        for uri in sys.argv[1:]:
-            try:
-                open_source(uri)
-            except EdgevisionError:
-                pass
-    """
-    uris = [str(tmp_path / "clip.mp4"), str(tmp_path / "clip.avi"), f"http://127.0.0.1:{free_port()}/video", "63"]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("OPENCV_")}
-    done = subprocess.run(
-        [sys.executable, "-c", program, *uris], capture_output=True, text=True, env=environment, timeout=60
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-
-
-def test_a_clip_whose_name_is_no_utf8_is_refused_before_opencv_sees_it(clip: Callable[..., Path]) -> None:
-    # OpenCV 5 dies of it: SIGSEGV in VideoCapture.
-    path = clip("fine.avi", "MJPG", 2)
-    renamed = Path(os.fsdecode(os.fsencode(path.parent) + b"/br\xfccke.avi"))
-    path.rename(renamed)
-    with pytest.raises(
-        SourceError, match=r"cke\.avi: OpenCV crashes on a path with bytes that are no UTF-8; rename it"
-    ):
-        open_source(str(renamed))
-    renamed.rename(path)
-    with open_source(str(path)) as source:
-        assert color(next(iter(source.frames()))) == RED

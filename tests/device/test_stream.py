@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import threading
 import weakref
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Callable, Optional
@@ -17,11 +19,14 @@ from edgevision_device import (
     ArraySource,
     Classifier,
     ClockedSource,
+    DecisionRule,
     Frame,
     Percentiles,
     Runtime,
+    SeveralSources,
     Source,
     SourceError,
+    StreamResult,
     StreamStatistics,
     TimeHistogram,
     UsageError,
@@ -120,7 +125,7 @@ def test_a_low_score_gives_no_label(
     faked: Callable[..., Classifier], scores: list[float], threshold: Optional[float], label: Optional[str]
 ) -> None:
     source = ArraySource(blank(), true_labels=["red flat"])
-    (result,) = stream(faked(lambda: scores), source, threshold=threshold)
+    (result,) = stream(faked(lambda: scores), source, rule=DecisionRule(threshold=threshold))
     assert result.label == label
     assert result.right == (label is not None)
     record = result.to_record()
@@ -147,7 +152,10 @@ def test_a_true_label_that_the_model_does_not_know_counts_neither_way(faked: Cal
 def test_a_record_is_complete(faked: Callable[..., Classifier]) -> None:
     (result,) = stream(faked(), ArraySource(blank(), true_labels=["red flat"]))
     record = result.to_record()
-    assert list(record) == ["frame", "captured", "age_ms", "label", "score", "stages_ms", "dropped", "true_label"]
+    assert list(record) == [
+        *("frame", "captured", "age_ms", "label", "score", "changed", "frame_label", "frame_score"),
+        *("stages_ms", "dropped", "still", "queued", "true_label"),
+    ]
     assert record["captured"] == result.frame.captured_utc.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
     assert list(record["stages_ms"]) == list(STAGES)
 
@@ -200,12 +208,101 @@ def test_a_source_without_frames_is_an_error(faked: Callable[..., Classifier]) -
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"frames": 0}, {"frames": -1}, {"seconds": 0}, {"seconds": math.nan}, {"threshold": 1.1}, {"threshold": math.nan}],
+    [{"frames": 0}, {"frames": -1}, {"seconds": 0}, {"seconds": math.nan}],
     ids=str,
 )
 def test_limits_are_checked_before_anything_starts(faked: Callable[..., Classifier], wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
         stream(faked(), Scripted(1), **wrong)
+
+
+# --- several sources, another file ----------------------------------------------------------------------------------
+
+
+def test_two_sources_take_turns(faked: Callable[..., Classifier]) -> None:
+    """Two cameras in step, 100 frames a second each, and a network that takes 30 ms."""
+    slow = threading.Event()
+
+    def answer() -> list[float]:
+        slow.wait(0.03)
+        return [1.0, 0.0, 0.0, 0.0]
+
+    statistics = StreamStatistics()
+    results: list[StreamResult] = []
+    cameras = {name: ClockedSource(ArraySource(blank(), repeat=60), fps=100) for name in ("left", "right")}
+    for result in stream(faked(answer), SeveralSources(cameras)):
+        statistics.add(result)
+        results.append(result)
+    counts = Counter(result.frame.source for result in results)
+    assert abs(counts["left"] - counts["right"]) <= 2
+    assert {result.to_record()["source"] for result in results} == {"left", "right"}
+    # Frames of both that nobody took, each by its own ids.
+    last = {result.frame.source: result.frame.id for result in results}
+    assert statistics.summary().dropped == last["left"] + last["right"] + 2 - len(results)
+    for source in ("left", "right"):
+        ids = [result.frame.id for result in results if result.frame.source == source]
+        assert ids == sorted(set(ids))
+
+
+def test_another_file_takes_over_between_two_frames(
+    data: Path, resealed: Callable[..., Path], require: Callable[[str], None]
+) -> None:
+    require("tflite")
+    first = Classifier(data / "tiny.float32.tflite")
+    second = Classifier(resealed("tiny.float32.tflite", labels=tuple("ABCD"), reject_threshold=0.99))
+    pictures = ArraySource(list(np.random.default_rng(1).integers(0, 256, (12, 8, 12, 3), np.uint8)))
+    asked = 0
+
+    def current() -> Classifier:
+        nonlocal asked
+        asked += 1
+        return first if asked <= 5 else second
+
+    results = list(stream(current, pictures, rule=DecisionRule(smooth=3)))
+    assert [result.labels is first.metadata.labels for result in results] == [True] * 5 + [False] * 7
+    # Averages start anew: the first frame of the new file speaks for itself.
+    assert results[5].score == pytest.approx(results[5].scores[results[5].index])
+    assert results[5].score != pytest.approx(results[4].score)
+    assert not results[5].changed
+    assert {result.label for result in results[5:]} <= {None, *"ABCD"}
+
+
+def test_frames_left_out_because_nothing_moved_are_not_dropped(faked: Callable[..., Classifier]) -> None:
+    class Resting(Source):
+        def frames(self) -> Iterator[Frame]:
+            for id, still in ((0, 0), (4, 3), (5, 3), (9, 5)):
+                yield dataclasses.replace(Frame.taken_now(id, blank()[0], "rgb"), still=still)
+
+    statistics = StreamStatistics()
+    for result in stream(faked(), Resting()):
+        statistics.add(result)
+    summary = statistics.summary()
+    assert (summary.frames, summary.still, summary.dropped) == (4, 5, 1)
+
+
+def test_somebody_is_told_while_no_frame_comes(faked: Callable[..., Classifier]) -> None:
+    told = threading.Event()
+
+    class Waiting(Source):
+        def frames(self) -> Iterator[Frame]:
+            assert told.wait(PATIENCE_S)
+            yield Frame.taken_now(0, blank()[0], "rgb")
+
+    assert len(list(stream(faked(), Waiting(), on_wait=told.set))) == 1
+
+    def enough() -> None:
+        raise StopWaiting
+
+    class StopWaiting(Exception):
+        pass
+
+    class Silent(Source):
+        def frames(self) -> Iterator[Frame]:
+            threading.Event().wait(PATIENCE_S)
+            return iter(())
+
+    with pytest.raises(StopWaiting):
+        list(stream(faked(), Silent(), on_wait=enough))
 
 
 # --- who is slow ----------------------------------------------------------------------------------------------------
@@ -295,6 +392,30 @@ def test_the_summary_adds_up(faked: Callable[..., Classifier]) -> None:
     assert list(record["stages_ms"]) == list(STAGES)
     assert record["right_share"] == 1
     assert any("100.0 % right: 30 of 30" in line for line in summary.lines())
+
+
+def test_the_window_forgets_and_the_summary_does_not(faked: Callable[..., Classifier]) -> None:
+    """Thirty results, nine seconds apart, and a label that changes at the fourth."""
+    (result,) = stream(faked(), ArraySource(blank()))
+    statistics = StreamStatistics()
+    for place in range(30):
+        frame = dataclasses.replace(result.frame, id=place, captured_ns=place * 9_000_000_000)
+        statistics.add(
+            dataclasses.replace(
+                result, frame=frame, age_ms=100.0 if place < 3 else 5.0, changed=place == 3, dropped=2 * place
+            )
+        )
+    whole, recent = statistics.summary(), statistics.window()
+    assert (whole.frames, whole.dropped, whole.changes) == (30, 58, 1)
+    assert whole.seconds == pytest.approx(261.005)
+    assert whole.fps == pytest.approx(1 / 9, rel=0.01)
+    assert whole.age.p99_ms == pytest.approx(100, rel=0.006)
+    assert whole.flicker_per_minute == pytest.approx(60 / 261.005)
+    # Two results fit a slot of ten seconds; there are six slots.
+    assert 10 <= recent.frames <= 12
+    assert recent.age.p99_ms == pytest.approx(5, rel=0.006)
+    assert recent.dropped == 2 * recent.frames
+    assert any("the label changed 1 times" in line for line in whole.lines())
 
 
 def test_a_summary_of_nothing_has_no_numbers() -> None:

@@ -34,6 +34,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare FILE, the runtime's arguments, and what a file that edgevision did not write lacks."""
     parser.add_argument("file", metavar="FILE", help="a .tflite or .onnx file")
     add_runtime_arguments(parser)
+    parser.add_argument("--delegate", metavar="LIB", help="a shared library that runs what it can of a .tflite file")
     add_foreign_arguments(parser)
 
 
@@ -41,4 +42,4 @@ def open_model(args: argparse.Namespace) -> Classifier:
     """Open the file that the arguments name."""
     name = Path(args.file).stem
     given = describe_foreign(name, args.labels, args.resize, args.pixels, args.color_order, args.logits)
-    return Classifier(args.file, threads=args.threads, runtime=args.runtime, given=given)
+    return Classifier(args.file, threads=args.threads, runtime=args.runtime, delegate=args.delegate, given=given)

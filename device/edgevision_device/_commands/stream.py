@@ -9,17 +9,23 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
+from .._classifier import Classifier
+from .._decision import DecisionRule
 from .._errors import PictureError
-from .._outputs import check_outputs
-from .._sinks import JsonLines, JsonLinesFile, Sink, TextLines
-from .._sources import SOURCE_GRAMMAR, Source, open_source
-from .._stream import StreamResult, StreamStatistics, stream
+from .._health import Health
+from .._notify import ServiceManager
+from .._result import StreamResult, StreamStatistics
+from .._sinks import Sink, SinkContext
+from .._sources import Source
+from .._stream import stream
+from .._swap import FollowedClassifier
 from ._model import add_model_arguments, open_model
+from ._sinks import add_sink_arguments, check_sinks, lost_records, open_sinks
+from ._source import add_source_arguments, check_sources, open_sources
 
 _EPILOG = """\
 Cameras and addresses keep only the newest frame: a slow model drops frames, and what it labels is never old. Files and
@@ -29,8 +35,9 @@ stdout: one line per frame; with --json one record per frame and, last, {"summar
 --out FILE: the records as they come, each a whole line at once; the first one makes the file.
 stderr: the summary (without --json), and what went wrong.
 
-A camera or an rtsp:// address that stops sending is an error. An http:// address may end its answer; the summary then
-says that the source has ended.
+A camera or address that breaks off is opened again, with --no-reconnect it is an error. The file is opened again when
+it changes, and on SIGHUP; one that is bad is refused, and the one before runs on. Both only where the source is live.
+What is wrong with source, file or sink is said once on stderr, and once when it is over.
 
 Ctrl-C or SIGTERM ends the stream with its summary, and keeps what was recorded. The exit code is then 0 for what is
 live (a camera, an address, a replay with --fps), and 130 or 143 for files and folders, which were cut short.
@@ -41,77 +48,134 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EPILOG
     add_model_arguments(parser)
-    parser.add_argument("--source", required=True, metavar="SOURCE", help=SOURCE_GRAMMAR)
-    parser.add_argument("--fps", type=float, metavar="N", help="replay files as a camera of N frames per second")
-    parser.add_argument("--frames", type=int, metavar="N", help="stop after N labels")
-    parser.add_argument("--seconds", type=float, metavar="S", help="stop after S seconds")
-    parser.add_argument(
-        "--time-limit", type=float, default=10.0, metavar="S", help="how long an address may keep silent (default: 10)"
+    add_source_arguments(parser)
+    decision = parser.add_argument_group("when a label is shown")
+    decision.add_argument(
+        "--threshold", type=float, metavar="SCORE", help="below it nothing is (default: what the file says)"
     )
-    parser.add_argument("--out", metavar="FILE", help="write one JSON record per frame to FILE, usually .jsonl")
-    parser.add_argument("--overwrite", action="store_true", help="replace FILE if it exists")
-    parser.add_argument("--json", action="store_true", help="JSON records on stdout")
+    decision.add_argument(
+        "--smooth", type=int, default=1, metavar="N", help="average the scores of the last N frames (default: 1)"
+    )
+    decision.add_argument(
+        "--hysteresis", type=float, default=0.0, metavar="SCORE", help="another label must lead by this (default: 0)"
+    )
+    end = parser.add_argument_group("when it ends")
+    end.add_argument("--frames", type=int, metavar="N", help="stop after N labels")
+    end.add_argument("--seconds", type=float, metavar="S", help="stop after S seconds")
+    add_sink_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    if args.out is not None:
-        check_outputs([Path(args.out)], overwrite=args.overwrite)
+    rule = DecisionRule(args.threshold, args.smooth, args.hysteresis)
+    check_sources(args)
+    check_sinks(args)
     # The model first: a camera that is open fills its queue with frames that grow old.
     classifier = open_model(args)
     skipped: list[PictureError] = []
     statistics = StreamStatistics()
+    health = Health(lambda line: print(line, file=sys.stderr, flush=True))
+    manager = ServiceManager()
     with contextlib.ExitStack() as opened:
         # A signal while this waits ends the program at once: there is nothing to finish yet.
-        source = opened.enter_context(
-            open_source(args.source, args.fps, time_limit_s=args.time_limit, on_unreadable=skipped.append)
+        source = opened.enter_context(open_sources(args, health=health, on_unreadable=skipped.append))
+        followed: Union[FollowedClassifier, _Fixed] = _Fixed(classifier)
+        if source.live:
+            followed = opened.enter_context(FollowedClassifier(classifier, lambda: open_model(args), health))
+        stop = _Stop(followed.reload)
+        context = SinkContext(
+            statistics=statistics,
+            health=health,
+            file_record=lambda: _file_record(followed()),
+            stop=stop.ask,
+            live=source.live,
         )
-        results = stream(classifier, source, frames=args.frames, seconds=args.seconds)
-        sinks = [opened.enter_context(sink) for sink in _sinks(args)]
-        stop = opened.enter_context(_Stop())
+        sinks: list[Sink] = []
+
+        def on_wait() -> None:
+            manager.alive()
+            for sink in sinks:
+                sink.idle()
+            if stop.asked:
+                raise _Asked
+
+        results = stream(followed, source, frames=args.frames, seconds=args.seconds, rule=rule, on_wait=on_wait)
         ended = False
         began_s = time.monotonic()
         try:
-            ended = _pump(results, statistics, sinks, stop)
+            with contextlib.ExitStack() as written:
+                sinks.extend(written.enter_context(sink) for sink in open_sinks(args, context))
+                # Signals before that end the program at once; the end of one while sinks close is the same end.
+                opened.enter_context(stop)
+                manager.ready(f"{classifier.file.path.name}: running")
+                ended = _pump(results, statistics, sinks, stop, manager)
         finally:
+            manager.stopping()
             summary = statistics.summary()
             # Else it ended because it was told to.
             ended = ended and summary.frames != args.frames
             ended = ended and (args.seconds is None or time.monotonic() - began_s < args.seconds)
             for error in skipped:
                 print(f"skipped: {error}", file=sys.stderr)
+            lost = lost_records(sinks)
             if args.json:
                 record = {
                     **summary.to_record(),
                     "skipped": len(skipped),
+                    "lost": lost,
                     "source_ended": ended,
                     "stopped_by": None if stop.signum is None else signal.Signals(stop.signum).name,
-                    "file": str(classifier.file.path),
-                    "runtime": classifier.runtime.name,
-                    "runtime_version": classifier.runtime.version,
-                    "threads": classifier.runtime.threads,
+                    "health": health.to_record(),
+                    "swaps": followed.swaps,
+                    **_file_record(followed()),
                 }
                 print(json.dumps({"summary": record}), flush=True)
             elif summary.frames:
                 print("\n".join(summary.lines()), file=sys.stderr)
+                for name, count in lost.items():
+                    print(f"{name} lost {count} records", file=sys.stderr)
                 if ended and source.live:
                     print("the source has ended", file=sys.stderr)
         return _exit_code(stop, source)
 
 
-def _sinks(args: argparse.Namespace) -> Iterator[Sink]:
-    if args.out is not None:
-        yield JsonLinesFile(args.out)
-    if args.json:
-        yield JsonLines()
-    elif args.out is None:
-        yield TextLines()
-    elif sys.stderr.isatty():
-        yield _Progress()
+class _Asked(Exception):
+    """Somebody asked for the end, while no frame came."""
 
 
-def _pump(results: Iterator[StreamResult], statistics: StreamStatistics, sinks: Sequence[Sink], stop: _Stop) -> bool:
-    """Hand results on; return whether there are no more, rather than a signal that says stop."""
-    while stop.signum is None:
+class _Fixed:
+    """Stands where a `FollowedClassifier` does, for sources whose frames are all to be judged by one file."""
+
+    swaps = 0
+
+    def __init__(self, classifier: Classifier) -> None:
+        self._classifier = classifier
+
+    def __call__(self) -> Classifier:
+        return self._classifier
+
+    def reload(self) -> None:
+        """Change nothing."""
+
+
+def _file_record(classifier: Classifier) -> dict[str, Any]:
+    return {
+        "file": str(classifier.file.path),
+        "sha256": classifier.file.sha256,
+        "runtime": classifier.runtime.name,
+        "runtime_version": classifier.runtime.version,
+        "threads": classifier.runtime.threads,
+    }
+
+
+def _pump(
+    results: Iterator[StreamResult],
+    statistics: StreamStatistics,
+    sinks: Sequence[Sink],
+    stop: _Stop,
+    manager: ServiceManager,
+) -> bool:
+    """Hand results on; return whether there are no more, rather than somebody who says stop."""
+    while not stop.asked:
         try:
             stop.interrupts = True
             result = next(results, None)
@@ -119,10 +183,13 @@ def _pump(results: Iterator[StreamResult], statistics: StreamStatistics, sinks: 
             if stop.signum is None:
                 raise
             return False
+        except _Asked:
+            return False
         finally:
             stop.interrupts = False
         if result is None:
             return True
+        manager.alive()
         statistics.add(result)
         for sink in sinks:
             sink.write(result)
@@ -136,10 +203,17 @@ def _exit_code(stop: _Stop, source: Source) -> int:
 class _Stop:
     """Turns the first SIGINT or SIGTERM into an orderly end: waiting and invoking break off, writing is finished first.
 
-    The second one is raised wherever it comes.
+    The second one is raised wherever it comes. SIGHUP asks for the model file to be opened again.
+
+    Attributes:
+        asked: it is to end.
+        signum: the signal that said so; None if it was no signal.
+        interrupts: a signal breaks off what the main thread is at.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, reload: Callable[[], None]) -> None:
+        self._reload = reload
+        self.asked = False
         self.signum: Optional[int] = None
         self.interrupts = False
         self._before: dict[int, Any] = {}
@@ -148,30 +222,22 @@ class _Stop:
         # Python hands signals to the main thread only, and refuses handlers from another.
         if threading.current_thread() is threading.main_thread():
             self._before = {each: signal.signal(each, self._handle) for each in (signal.SIGINT, signal.SIGTERM)}
+            self._before[signal.SIGHUP] = signal.signal(signal.SIGHUP, self._hang_up)
         return self
 
     def __exit__(self, *exception: object) -> None:
         for each, handler in self._before.items():
             signal.signal(each, handler)
 
+    def ask(self) -> None:
+        """Ask for the end, from any thread."""
+        self.asked = True
+
+    def _hang_up(self, signum: int, frame: Optional[FrameType]) -> None:
+        self._reload()
+
     def _handle(self, signum: int, frame: Optional[FrameType]) -> None:
-        again, self.signum = self.signum is not None, signum
+        again, self.signum, self.asked = self.signum is not None, signum, True
         if self.interrupts or again:
             self.interrupts = False
             raise KeyboardInterrupt
-
-
-class _Progress(Sink):
-    """One line on stderr, written over once a second."""
-
-    def __init__(self) -> None:
-        self._shown_s = time.monotonic()
-
-    def write(self, result: StreamResult) -> None:
-        if time.monotonic() - self._shown_s >= 1:
-            self._shown_s = time.monotonic()
-            shown = f"frame {result.frame.id}  age {result.age_ms:.0f} ms  dropped {result.dropped}"
-            print(f"\r{shown:<60}", end="", file=sys.stderr, flush=True)
-
-    def close(self) -> None:
-        print("\r" + " " * 60 + "\r", end="", file=sys.stderr, flush=True)

@@ -38,7 +38,7 @@ class Outcome:
 
 
 def try_out(names: Sequence[str]) -> list[Outcome]:
-    """Try runtimes by name, and `opencv`, all at once; return one outcome each."""
+    """Try runtimes by name, `opencv` and `picamera2`, all at once; return one outcome each."""
     children = [
         subprocess.Popen([*_child_command(), name], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for name in names

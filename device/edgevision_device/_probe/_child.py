@@ -13,6 +13,7 @@ import numpy as np
 from .._errors import EdgevisionError, MissingPackageError
 from .._preprocess import load_opencv
 from .._runtimes import PACKAGES, open_runtime
+from .._sources import load_picamera2
 
 
 def main(argv: list[str]) -> None:
@@ -21,10 +22,11 @@ def main(argv: list[str]) -> None:
     if name == "model":
         _model(*more)
         return
-    module = "cv2" if name == "opencv" else PACKAGES[name].module.partition(".")[0]
+    others = {"opencv": ("cv2", _opencv), "picamera2": ("picamera2", _picamera2)}
+    module, attempt = others.get(name) or (PACKAGES[name].module.partition(".")[0], lambda: _runtime(name))
     installed = importlib.util.find_spec(module) is not None
     try:
-        works, text = True, _opencv() if name == "opencv" else _runtime(name)
+        works, text = True, attempt()
     except EdgevisionError as error:
         works, text = False, str(error)
     print(json.dumps({"installed": installed, "works": works, "text": text}))
@@ -45,6 +47,14 @@ def _runtime(name: str) -> str:
     if not np.allclose(scores, [0, 0.2, 1], atol=1e-6):
         raise EdgevisionError(f"{runtime.version} gives wrong numbers: {scores.ravel().tolist()}, not [0, 0.2, 1]")
     return f"{runtime.version} runs a model"
+
+
+def _picamera2() -> str:
+    # Not opened: the camera may be in use, by this very program as a service.
+    cameras = load_picamera2().global_camera_info()
+    if not cameras:
+        raise EdgevisionError("libcamera finds no camera: power off, then check that the cable is in, and straight")
+    return ", ".join(f"{number} ({camera.get('Model')})" for number, camera in enumerate(cameras))
 
 
 def _opencv() -> str:

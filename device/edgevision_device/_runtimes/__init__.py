@@ -47,7 +47,14 @@ def default_threads() -> int:
     return min(cores, 4)
 
 
-def open_runtime(model: bytes, format: str, *, runtime: Optional[str] = None, threads: Optional[int] = None) -> Runtime:
+def open_runtime(
+    model: bytes,
+    format: str,
+    *,
+    runtime: Optional[str] = None,
+    threads: Optional[int] = None,
+    delegate: Optional[str] = None,
+) -> Runtime:
     """Open the bytes of a model with the named runtime, or with the first installed one that reads the format.
 
     Args:
@@ -55,11 +62,15 @@ def open_runtime(model: bytes, format: str, *, runtime: Optional[str] = None, th
         format: `tflite` or `onnx`.
         runtime: one of `RUNTIMES[format]`.
         threads: 1 to 256; default `default_threads()`.
+        delegate: a shared library, such as `libedgetpu.so.1`, that takes over what it can of a `.tflite` model.
 
     Raises:
+        UsageError: a delegate for ONNX Runtime, which has none, or an impossible number of threads.
         MissingPackageError: no runtime is installed, or not the one asked for.
-        FileError: the runtime refuses the model.
+        FileError: the runtime refuses the model or the delegate.
     """
+    if delegate is not None and format != "tflite":
+        raise UsageError(f"only .tflite files run on a delegate, got one for an .{format} file")
     threads = default_threads() if threads is None else threads
     if not 1 <= threads <= 256:
         raise UsageError(f"threads must lie between 1 and 256, got {threads}")
@@ -73,7 +84,7 @@ def open_runtime(model: bytes, format: str, *, runtime: Optional[str] = None, th
                 return OnnxRuntime(model, threads)
             from ._tflite import TfliteRuntime
 
-            return TfliteRuntime(model, threads, name)
+            return TfliteRuntime(model, threads, name, delegate)
         except MissingPackageError as error:
             missing.append(str(error))
     raise MissingPackageError("; ".join(missing))

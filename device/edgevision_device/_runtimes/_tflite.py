@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.metadata
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,7 @@ from ._tensor import Tensor, first_line
 class TfliteRuntime:
     """Runs a `.tflite` model with LiteRT or tflite-runtime; see `Runtime`."""
 
-    def __init__(self, model: bytes, threads: int, name: str) -> None:
+    def __init__(self, model: bytes, threads: int, name: str, delegate: Optional[str] = None) -> None:
         module = load_runtime(name)
         if name == "tflite-runtime" and int(np.__version__.split(".")[0]) >= 2:
             raise MissingPackageError(
@@ -26,9 +27,13 @@ class TfliteRuntime:
         self.name = name
         self.version = importlib.metadata.version(PACKAGES[name].distribution)
         self.threads = threads
+        # Held here: the interpreter does not keep it alive (tensorflow/lite/python/interpreter.py).
+        self._delegates = [] if delegate is None else [_load_delegate(module, delegate)]
         try:
             with quiet_native():
-                self._interpreter: Any = module.Interpreter(model_content=model, num_threads=threads)
+                self._interpreter: Any = module.Interpreter(
+                    model_content=model, num_threads=threads, experimental_delegates=self._delegates or None
+                )
                 self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise FileError(f"{name} {self.version} refuses the model: {first_line(error)}") from error
@@ -50,6 +55,21 @@ class TfliteRuntime:
         except (ValueError, RuntimeError) as error:
             raise FileError(f"{self.name} {self.version} cannot run the model: {first_line(error)}") from error
         return self._interpreter.get_tensor(self._output_index)
+
+
+def _load_delegate(module: Any, path: str) -> Any:
+    # Looked at first: of what is no delegate, the loader leaves a broken object behind, which complains when it goes.
+    try:
+        known = hasattr(ctypes.CDLL(path), "tflite_plugin_create_delegate")
+    except OSError as error:
+        raise FileError(f"the delegate {path} cannot be loaded: {first_line(error)}") from error
+    if not known:
+        raise FileError(f"the delegate {path} cannot be loaded: it has no tflite_plugin_create_delegate")
+    try:
+        with quiet_native():
+            return module.load_delegate(path)
+    except (ValueError, OSError) as error:
+        raise FileError(f"the delegate {path} cannot be loaded: {first_line(error)}") from error
 
 
 def _tensor(details: dict[str, Any]) -> Tensor:

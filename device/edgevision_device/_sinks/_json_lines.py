@@ -7,14 +7,20 @@ import errno
 import io
 import json
 import os
+import stat
 import sys
+import time
 from pathlib import Path
 from typing import Optional, TextIO
 
-from .._stream import StreamResult
+from .._result import StreamResult
+from ._background import SlowSink
 from ._base import Sink
 
-__all__ = ["JsonLines", "JsonLinesFile"]
+__all__ = ["JsonLines", "JsonLinesFile", "rotated"]
+
+#: How often it is looked whether the file is still the one that has the name.
+_LOOK_S = 1.0
 
 
 class JsonLines(Sink):
@@ -28,38 +34,122 @@ class JsonLines(Sink):
         print(_line(result), file=self._out or sys.stdout, flush=True)
 
 
-class JsonLinesFile(Sink):
+class JsonLinesFile(SlowSink[bytes]):
     """Writes the records of results to a file, each as one whole line and at once: `tail -F` follows it.
 
-    The first record makes the file, in place of one that is there. Whatever ends the process leaves whole lines behind.
+    The first record makes the file. Whatever ends the process leaves whole lines behind. In the background it keeps
+    10,000 records, about 3 MB, while the disk is full.
+
+    Args:
+        path: the file.
+        append: go on with a file that is there, after its last whole line; otherwise the first record replaces it.
+        rotate_bytes: a file that would grow beyond this becomes `path.1`, the one before `path.2`, and so on.
+        keep_files: how many of those are kept.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    name = "out"
+    keep = 10_000
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        append: bool = False,
+        rotate_bytes: Optional[int] = None,
+        keep_files: int = 5,
+    ) -> None:
         self.path = Path(path)
+        self._append = append
+        self._rotate_bytes = rotate_bytes
+        self._keep_files = keep_files
         self._file: Optional[io.FileIO] = None
         self._size_bytes = 0
+        self._looked_s = 0.0
 
-    def write(self, result: StreamResult) -> None:
-        """Append one record. Raises OSError if the disk is full, and leaves no part of the line behind."""
-        if self._file is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            # Unbuffered, so that a line is there when it is written, and a full disk is noticed at the line that does
-            # not fit.
-            self._file = self.path.open("wb", buffering=0)
-        line = _line(result).encode() + b"\n"
+    def take(self, result: StreamResult) -> bytes:
+        """Return the line."""
+        return _line(result).encode() + b"\n"
+
+    def deliver(self, item: bytes) -> None:
+        """Append one line. Raises OSError if the disk is full, and leaves no part of the line behind."""
+        if self._file is not None and time.monotonic() - self._looked_s >= _LOOK_S:
+            self._look()
+        if self._rotate_bytes and self._size_bytes and self._size_bytes + len(item) > self._rotate_bytes:
+            self._rotate()
+        file = self._file or self._open()
         try:
-            if self._file.write(line) != len(line):
+            if file.write(item) != len(item):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
             with contextlib.suppress(OSError):  # a pipe or a device has no end to move
-                self._file.truncate(self._size_bytes)
+                file.truncate(self._size_bytes)
+                file.seek(self._size_bytes)
             raise OSError(error.errno, error.strerror, str(self.path)) from error
-        self._size_bytes += len(line)
+        self._size_bytes += len(item)
 
     def close(self) -> None:
         """Close the file."""
         if self._file is not None:
             self._file.close()
+            self._file = None
+
+    def _open(self) -> io.FileIO:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        # Unbuffered, so that a line is there when it is written, and a full disk is noticed at the line that does not
+        # fit.
+        if self._append and self.path.is_file():
+            file = self.path.open("r+b", buffering=0)
+            self._size_bytes = _end_of_lines(file)
+            file.truncate(self._size_bytes)
+            file.seek(self._size_bytes)
+        else:
+            file = self.path.open("wb", buffering=0)
+            self._size_bytes = 0
+        self._file, self._append, self._looked_s = file, True, time.monotonic()
+        return file
+
+    def _look(self) -> None:
+        """Leave a file that was moved away or deleted: nobody would find what goes there."""
+        self._looked_s = time.monotonic()
+        assert self._file is not None
+        held = os.fstat(self._file.fileno())
+        if not stat.S_ISREG(held.st_mode):
+            return
+        try:
+            named = os.stat(self.path)
+        except OSError:
+            named = None
+        if named is None or (named.st_ino, named.st_dev) != (held.st_ino, held.st_dev):
+            self.close()
+            self._size_bytes = 0
+
+    def _rotate(self) -> None:
+        self.close()
+        names = [self.path, *rotated(self.path, self._keep_files)]
+        for older, newer in zip(reversed(names), reversed(names[:-1])):
+            with contextlib.suppress(FileNotFoundError):
+                os.replace(newer, older)
+        if not self._keep_files:
+            self.path.unlink(missing_ok=True)
+        self._size_bytes = 0
+
+
+def rotated(path: Path, count: int) -> list[Path]:
+    """Return the names of older files, the newest first."""
+    return [path.with_name(f"{path.name}.{number}") for number in range(1, count + 1)]
+
+
+def _end_of_lines(file: io.FileIO) -> int:
+    """Return where the last whole line ends: a power cut may have left part of one."""
+    at = file.seek(0, os.SEEK_END)
+    while at > 0:
+        start = max(0, at - 65536)
+        file.seek(start)
+        newline = file.read(at - start).rfind(b"\n")
+        if newline >= 0:
+            return start + newline + 1
+        at = start
+    return 0
 
 
 def _line(result: StreamResult) -> str:

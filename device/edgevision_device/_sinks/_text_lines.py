@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+import time
 from typing import Optional, TextIO
 
-from .._stream import StreamResult
+from .._result import StreamResult
 from ._base import Sink
 
-__all__ = ["TextLines"]
+__all__ = ["Progress", "TextLines"]
 
 
 class TextLines(Sink):
@@ -23,3 +24,21 @@ class TextLines(Sink):
         label = "unknown" if result.label is None else result.label
         line = f"{result.frame.id}  {label}  {100 * result.score:.1f} %  age {result.age_ms:.1f} ms{named}"
         print(line, file=self._out or sys.stdout, flush=True)
+
+
+class Progress(Sink):
+    """One line on stderr, written over once a second."""
+
+    def __init__(self) -> None:
+        self._shown_s = time.monotonic()
+
+    def write(self, result: StreamResult) -> None:
+        """Show where the stream is."""
+        if time.monotonic() - self._shown_s >= 1:
+            self._shown_s = time.monotonic()
+            shown = f"frame {result.frame.id}  age {result.age_ms:.0f} ms  dropped {result.dropped}"
+            print(f"\r{shown:<60}", end="", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Wipe the line."""
+        print("\r" + " " * 60 + "\r", end="", file=sys.stderr, flush=True)

@@ -28,6 +28,8 @@ class Frame:
         picture_order: `rgb` or `bgr`.
         name: the file that the picture came from, if it came from one.
         true_label: what the picture shows, if the source knows.
+        source: which of several sources it came from; None if there is one.
+        still: frames before it that were left out because the picture did not move, of this source, in all.
     """
 
     id: int
@@ -37,6 +39,8 @@ class Frame:
     picture_order: str
     name: Optional[str] = None
     true_label: Optional[str] = None
+    source: Optional[str] = None
+    still: int = 0
 
     @classmethod
     def taken_now(
@@ -60,9 +64,13 @@ class Source(abc.ABC):
 
     Attributes:
         live: only the newest frame is worth having, as with a camera; otherwise every frame is.
+        keeps_newest: it holds the newest frame itself until it is asked, so that nobody needs to read ahead of need.
+        endless: that it ends means that it broke off.
     """
 
     live: bool = False
+    keeps_newest: bool = False
+    endless: bool = False
 
     @abc.abstractmethod
     def frames(self) -> Iterator[Frame]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Optional
 
 from .._errors import SourceError
 from ._base import Frame, Source
@@ -13,15 +14,23 @@ from ._opencv import Capture
 
 __all__ = ["ClipSource"]
 
+#: What a file says about its length is an estimate in some formats.
+_SHORT = 0.9
+
 
 class ClipSource(Source):
     """Yields every frame of a video file, as fast as they are taken.
 
+    Args:
+        path: the file.
+        on_notice: is given a line if the file ends well before the number of frames that it announces.
+
     Raises:
         SourceError: no such file, or nothing in it that OpenCV can decode.
+        UsageError: a name that OpenCV cannot open.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], on_notice: Optional[Callable[[str], None]] = None) -> None:
         self._path = Path(path)
         if not self._path.is_file():
             raise SourceError(f"no such video file: {self._path}")
@@ -31,6 +40,9 @@ class ClipSource(Source):
                 f"{self._path} ({self._path.stat().st_size} bytes) cannot be opened as a video; is it cut short, "
                 "or compressed in a way that this OpenCV cannot read?"
             )
+        self._announced = self._capture.tell("CAP_PROP_FRAME_COUNT")
+        self._on_notice = on_notice
+        self._closed = False
 
     def frames(self) -> Iterator[Frame]:
         """Yield each frame, captured when it has been decoded."""
@@ -39,9 +51,14 @@ class ClipSource(Source):
             if picture is None:
                 if id == 0:
                     raise SourceError(f"{self._path} holds no frame that can be decoded; is it cut short?")
+                if self._on_notice and not self._closed and id < _SHORT * self._announced:
+                    self._on_notice(
+                        f"{self._path} ended after {id} of {self._announced:.0f} frames; is it cut short or damaged?"
+                    )
                 return
             yield Frame.taken_now(id, picture, "bgr")
 
     def close(self) -> None:
         """Close the file."""
+        self._closed = True
         self._capture.close()

@@ -1,29 +1,53 @@
-"""Streams from an address: MJPEG or any container over HTTP, and RTSP."""
+"""Streams from an address: RTSP, any container over HTTP, and MJPEG, which `_mjpeg.py` reads."""
 
 from __future__ import annotations
 
 import contextlib
-import itertools
 import re
 import threading
 import time
 from collections.abc import Iterator
-from typing import Optional
+from typing import Callable, Optional, TypeVar, Union
 from urllib.parse import SplitResult, urlsplit
 
 from .._errors import SourceError, UsageError
 from .._preprocess import load_opencv
 from ._base import Frame, Source
+from ._lateness import Lateness
 from ._opencv import Capture
 
-__all__ = ["SCHEMES", "NetworkSource", "without_password"]
+__all__ = ["SCHEMES", "NetworkSource", "open_address", "without_password"]
+
+_Opened = TypeVar("_Opened", bound=Union[Capture, Source, None])
 
 #: scheme → default port
 SCHEMES = {"http": 80, "https": 443, "rtsp": 554, "rtsps": 322}
 
 
+def open_address(address: str, time_limit_s: float = 10.0) -> Source:
+    """Open a stream; see `NetworkSource`, which it is unless it turns out to be MJPEG: then a `MjpegSource`."""
+    shown = without_password(address)
+    parts = _split(address)
+    if parts is not None and parts.scheme in ("http", "https"):
+        from ._mjpeg import open_mjpeg  # http.client takes longer to import than the rest of the sources
+
+        load_opencv()  # without which there is nothing to ask for
+        try:
+            source = _in_time(lambda: open_mjpeg(parts, shown, time_limit_s), time_limit_s)
+        except TimeoutError:
+            raise _no_answer(shown, time_limit_s) from None
+        except OSError as error:
+            # A certificate that this computer does not trust, as most cameras have, does not matter to FFmpeg.
+            if parts.scheme != "https":
+                raise SourceError(f"{shown} cannot be opened: {error.strerror or error}") from error
+            source = None
+        if source is not None:
+            return source
+    return NetworkSource(address, time_limit_s)
+
+
 class NetworkSource(Source):
-    """Yields the frames of a stream. Who reads too slowly gets old frames from the socket; `stream` does not.
+    """Yields the frames of a stream that FFmpeg reads. Who reads too slowly gets old ones; `stream` does not.
 
     Args:
         address: `http://…`, `https://…`, `rtsp://…` or `rtsps://…`; a name and password may stand before the host.
@@ -44,42 +68,17 @@ class NetworkSource(Source):
         self._time_limit_s = time_limit_s
         load_opencv()  # without which there is nothing to wait for
         began = time.monotonic()
-        capture = self._open(address)
-        if capture is None or not capture.opened:
-            if time.monotonic() - began < time_limit_s:
-                raise SourceError(f"{self._shown} cannot be opened: {_why_not(parts)}")
-            raise SourceError(
-                f"{self._shown} did not answer within {time_limit_s:g} s; is the address right and the camera on? "
-                "(--time-limit SECONDS waits longer)"
-            )
-        self._capture = capture
-
-    def _open(self, address: str) -> Optional[Capture]:
-        """Open on a thread of its own: looking a name up keeps to no time limit, and Ctrl-C must get through."""
-        import concurrent.futures  # takes longer than the rest of the sources
-
-        opened: concurrent.futures.Future[Capture] = concurrent.futures.Future()
-
-        def work() -> None:
-            with contextlib.suppress(concurrent.futures.InvalidStateError):  # nobody waits any more
-                try:
-                    capture = Capture(address, "CAP_FFMPEG", time_limit_s=self._time_limit_s)
-                except BaseException as error:  # raised again where somebody can handle it
-                    opened.set_exception(error)
-                    return
-                try:
-                    opened.set_result(capture)
-                except concurrent.futures.InvalidStateError:
-                    capture.close()
-
-        threading.Thread(target=work, name="edgevision-open", daemon=True).start()
         try:
             # FFmpeg keeps to the limit by itself, except while it looks the name up. The second is for its own slack.
-            return opened.result(self._time_limit_s + 1)
-        except concurrent.futures.TimeoutError:
-            return None
-        finally:
-            opened.cancel()
+            capture = _in_time(lambda: Capture(address, "CAP_FFMPEG", time_limit_s=time_limit_s), time_limit_s + 1)
+        except TimeoutError:
+            raise _no_answer(self._shown, time_limit_s) from None
+        if not capture.opened:
+            if time.monotonic() - began < time_limit_s:
+                raise SourceError(f"{self._shown} cannot be opened: {_why_not(parts)}")
+            raise _no_answer(self._shown, time_limit_s)
+        self._capture = capture
+        self._closed = False
 
     def frames(self) -> Iterator[Frame]:
         """Yield each frame, captured when it has arrived and been decoded; end when the sender ends the answer.
@@ -87,9 +86,13 @@ class NetworkSource(Source):
         That is what HTTP has an end for. RTSP has one only for recordings, and FFmpeg does not tell it from a lost
         connection, so there it raises SourceError.
         """
-        for id in itertools.count():
+        id = 0
+        lateness = Lateness()
+        while True:
             began = time.monotonic()
             picture = self._capture.read()
+            if self._closed:
+                return
             if picture is None:
                 if time.monotonic() - began >= self._time_limit_s:
                     raise SourceError(
@@ -103,11 +106,52 @@ class NetworkSource(Source):
                         f"{self._shown} broke off after {id} frames; is the camera still on and the network up?"
                     )
                 return
-            yield Frame.taken_now(id, picture, "bgr")
+            if not lateness.stale(time.monotonic(), self._capture.tell("CAP_PROP_POS_MSEC") / 1000):
+                yield Frame.taken_now(id, picture, "bgr")
+            id += 1
 
     def close(self) -> None:
         """Close the connection."""
+        self._closed = True
         self._capture.close()
+
+
+def _no_answer(shown: str, time_limit_s: float) -> SourceError:
+    return SourceError(
+        f"{shown} did not answer within {time_limit_s:g} s; is the address right and the camera on? "
+        "(--time-limit SECONDS waits longer)"
+    )
+
+
+def _in_time(open_it: Callable[[], _Opened], time_limit_s: float) -> _Opened:
+    """Open on a thread of its own: looking a name up keeps to no time limit, and Ctrl-C must get through.
+
+    What opens after all when nobody waits any more is closed. Raises TimeoutError.
+    """
+    import concurrent.futures  # takes longer than the rest of the sources
+
+    opened: concurrent.futures.Future[_Opened] = concurrent.futures.Future()
+
+    def work() -> None:
+        with contextlib.suppress(concurrent.futures.InvalidStateError):  # nobody waits any more
+            try:
+                result = open_it()
+            except BaseException as error:  # raised again where somebody can handle it
+                opened.set_exception(error)
+                return
+            try:
+                opened.set_result(result)
+            except concurrent.futures.InvalidStateError:
+                if result is not None:
+                    result.close()
+
+    threading.Thread(target=work, name="edgevision-open", daemon=True).start()
+    try:
+        return opened.result(time_limit_s)
+    except concurrent.futures.TimeoutError:
+        raise TimeoutError from None  # its own kind before Python 3.11
+    finally:
+        opened.cancel()
 
 
 def without_password(address: str) -> str:

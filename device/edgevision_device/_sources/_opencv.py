@@ -11,7 +11,7 @@ from typing import Any, Optional
 import numpy as np
 import numpy.typing as npt
 
-from .._errors import SourceError
+from .._errors import UsageError
 from .._preprocess import load_opencv
 
 __all__ = ["Capture"]
@@ -25,21 +25,23 @@ class Capture:
         backend: `CAP_FFMPEG` or `CAP_V4L2`. Only this one is tried, if OpenCV has it: the others would each print why
             they cannot, some of them to stdout.
         time_limit_s: how long opening and each read may take; 0 leaves it to OpenCV.
-        fps: asked of a camera, which may give fewer; default: what it does by itself.
-
-    Raises:
-        SourceError: a path that OpenCV cannot be given.
 
     Attributes:
         opened: whether that went well; OpenCV says no more about it.
+
+    Raises:
+        UsageError: `what` cannot be handed to OpenCV, which would crash.
     """
 
-    def __init__(
-        self, what: str | int, backend: str, *, time_limit_s: float = 0.0, fps: Optional[float] = None
-    ) -> None:
-        if isinstance(what, str) and not _is_utf8(what):
-            raise SourceError(f"{what}: OpenCV crashes on a path with bytes that are no UTF-8; rename it")
-        cv2 = load_opencv()
+    def __init__(self, what: str | int, backend: str, *, time_limit_s: float = 0.0) -> None:
+        if isinstance(what, str):
+            try:
+                what.encode()
+            except UnicodeEncodeError:
+                raise UsageError(
+                    f"the name {what!a} holds bytes that are no UTF-8, which OpenCV cannot open; rename it"
+                ) from None
+        self._cv2 = cv2 = load_opencv()
         chosen = getattr(cv2, backend)
         if not cv2.videoio_registry.hasBackend(chosen):
             chosen = cv2.CAP_ANY
@@ -50,19 +52,32 @@ class Capture:
         with _without_chatter(cv2):
             self._capture: Any = cv2.VideoCapture(what, chosen, parameters)
         self.opened: bool = self._capture.isOpened()
-        if fps is not None:
-            self._capture.set(cv2.CAP_PROP_FPS, fps)
         self._reading = threading.Lock()
         self._closed = False
+
+    def ask(self, name: str, value: float) -> None:
+        """Ask for a property, such as `CAP_PROP_FPS`; `tell` says what came of it."""
+        self._capture.set(getattr(self._cv2, name), value)
+
+    def tell(self, name: str) -> float:
+        """Return a property; 0 if OpenCV does not know it. Not while another thread reads."""
+        return float(self._capture.get(getattr(self._cv2, name)))
 
     def read(self) -> Optional[npt.NDArray[np.uint8]]:
         """Return the next picture, BGR, shape `(height, width, 3)`; None if there is none, or it took too long."""
         with self._reading:
-            got, picture = self._capture.read()
+            try:
+                got, picture = self._capture.read()
+            except self._cv2.error:  # a frame so damaged that decoding it raises
+                got, picture = False, None
             if self._closed:
                 self._capture.release()
                 return None
-            return picture if got else None
+            if not got or picture is None:
+                return None
+            if picture.ndim == 2 or picture.shape[2] == 1:  # a camera without color
+                picture = self._cv2.cvtColor(picture, self._cv2.COLOR_GRAY2BGR)
+            return picture
 
     def close(self) -> None:
         """Release the capture; if a read is under way, when it comes back, because OpenCV would crash."""
@@ -70,15 +85,6 @@ class Capture:
         if self._reading.acquire(blocking=False):
             self._capture.release()
             self._reading.release()
-
-
-def _is_utf8(path: str) -> bool:
-    """Say whether Python holds no byte of a path as a lone surrogate."""
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 @contextlib.contextmanager

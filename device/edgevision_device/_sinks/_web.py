@@ -1,0 +1,285 @@
+"""Results as a web page: live picture, scores, curves, health; and the same for machines."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any, Optional
+
+from .._errors import UsageError
+from .._result import StreamResult
+from ._background import reason_of
+from ._base import Sink, SinkContext
+from ._http import REQUEST_BYTES, HttpError, Request, head, read_request, respond
+from ._metrics import METRICS_TYPE, Metrics
+from ._web_access import Access, WebAddress
+from ._web_feed import Feed, picture_part
+from ._web_page import read_page
+
+__all__ = ["Web"]
+
+_PART = "sink web"
+#: How often pictures and values are made, as long as anybody looks.
+_PICTURE_S, _EVENT_S = 0.1, 0.25
+#: The curves: one point a second.
+_POINTS = 300
+#: Scores of so few labels are shown in the file's order, which is calmer; otherwise the best ones.
+_FEW_LABELS = 6
+#: Connections at once, and of those: pictures, values.
+_MOST_CONNECTIONS, _MOST_VIEWERS = 48, 8
+#: More sources than this are not shown.
+_MOST_SOURCES = 16
+#: A viewer that takes nothing for so long is gone.
+_PATIENCE_S = 10.0
+#: What the kernel may hold for a slow viewer: a few pictures, not a minute of them.
+_SEND_BYTES = 128 * 1024
+_CLOSE_S = 0.8
+
+
+class Web(Sink):
+    """Serves a page, `/stream.mjpg`, `/events`, `/metrics` and `/healthz`, all read-only.
+
+    The server runs in a thread of its own. The loop leaves the newest result there, and that is all it does for
+    viewers: a picture is encoded when somebody looks, once for all of them, ten times a second at most, and each viewer
+    gets the newest one when it has taken the one before.
+
+    Args:
+        address: where to listen.
+        context: whose statistics and health are shown.
+        token: what viewers must know; None: nothing, which only an address that others cannot reach may have.
+        lost: returns how many records each sink lost.
+
+    Raises:
+        UsageError: the address is open to others and there is no token, or it cannot be listened on.
+    """
+
+    def __init__(
+        self,
+        address: WebAddress,
+        context: SinkContext,
+        *,
+        token: Optional[str] = None,
+        lost: Callable[[], dict[str, int]] = lambda: {},
+    ) -> None:
+        if token is None and not address.loopback:
+            raise UsageError(f"--web {address}: others can reach this address, so it needs a token")
+        self._page, self._policy = read_page()
+        self._sockets = address.listen()
+        self.port: int = self._sockets[0].getsockname()[1]
+        self._access = Access(token, address.loopback, self.port)
+        self._context = context
+        self._lost = lost
+        self._metrics = Metrics()
+        self._newest: dict[Optional[str], StreamResult] = {}
+        self._began_s = self._last_s = time.monotonic()
+        self._points: deque[tuple[float, float, float]] = deque(maxlen=_POINTS)
+        self._second: tuple[int, float, float] = (0, 0.0, 0.0)
+        self._loop = asyncio.SelectorEventLoop()
+        self._pictures: dict[Optional[str], Feed] = {}
+        self._connections: dict[asyncio.Task[None], socket.socket] = {}
+        self._serving = self._loop.create_task(self._serve())
+        self._ended = False
+        self._thread = threading.Thread(target=self._run, name="edgevision-web", daemon=True)
+        self._thread.start()
+
+    def write(self, result: StreamResult) -> None:
+        """Leave a result for those who look."""
+        source = result.frame.source
+        if source not in self._newest and len(self._newest) >= _MOST_SOURCES:
+            return
+        self._newest[source] = result
+        self._last_s = time.monotonic()
+        self._metrics.add(result)
+        second = int(self._last_s - self._began_s)
+        known, age_ms, invoke_ms = self._second
+        if second != known:
+            self._points.append((known, round(age_ms, 2), round(invoke_ms, 2)))
+            age_ms = invoke_ms = 0.0
+        self._second = (second, max(age_ms, result.age_ms), max(invoke_ms, result.stages_ms.get("invoke", 0.0)))
+
+    def close(self) -> None:
+        """Hang up on all viewers, and stop listening."""
+        if not self._ended:
+            self._ended = True
+            with contextlib.suppress(RuntimeError):  # it has ended by itself
+                self._loop.call_soon_threadsafe(self._serving.cancel)
+        self._thread.join(_CLOSE_S)
+
+    def _run(self) -> None:
+        try:
+            self._loop.run_until_complete(self._serving)
+        except asyncio.CancelledError:
+            pass
+        except Exception as error:
+            self._context.health.trouble(_PART, f"the page is gone: {reason_of(error)}")
+        finally:
+            self._loop.close()
+            for each in self._sockets:
+                each.close()
+
+    async def _serve(self) -> None:
+        self._looked = asyncio.Event()
+        self._events = Feed()
+        for each in self._sockets:
+            each.setblocking(False)
+            self._loop.add_reader(each, self._accept, each)
+        try:
+            await self._make()
+        finally:
+            for each in self._sockets:
+                self._loop.remove_reader(each)
+            while tasks := list(self._connections):
+                for task in tasks:
+                    task.cancel()
+                # More than once: before Python 3.12, wait_for swallows a cancellation that comes at the wrong moment.
+                await asyncio.wait(tasks, timeout=0.02)
+            await asyncio.sleep(0)  # what was broken off is closed in the loop's next round
+
+    def _accept(self, listening: socket.socket) -> None:
+        # Not asyncio.start_server, which leaks a connection that it has accepted just before it is closed (3.11).
+        try:
+            connection, _ = listening.accept()
+        except BlockingIOError:
+            return
+        except OSError:  # no more descriptors, say
+            self._loop.remove_reader(listening)
+            self._loop.call_later(1.0, self._loop.add_reader, listening, self._accept, listening)
+            return
+        connection.setblocking(False)
+        task = self._loop.create_task(self._converse(connection))
+        self._connections[task] = connection
+        task.add_done_callback(lambda task: self._connections.pop(task).close())
+
+    async def _converse(self, connection: socket.socket) -> None:
+        try:
+            reader, writer = await asyncio.open_connection(sock=connection, limit=REQUEST_BYTES)
+        except OSError:
+            return
+        try:
+            # So that `drain` waits until everything is sent.
+            writer.transport.set_write_buffer_limits(high=0)
+            try:
+                if len(self._connections) > _MOST_CONNECTIONS:
+                    raise HttpError(503, "too many connections")
+                await self._answer(await read_request(reader), writer)
+            except HttpError as error:
+                writer.write(respond(error.status, f"{error}\n".encode(), "text/plain; charset=utf-8"))
+            await asyncio.wait_for(writer.drain(), _PATIENCE_S)
+        except (OSError, EOFError, asyncio.TimeoutError):  # it hung up, or takes nothing
+            pass
+        except Exception as error:
+            self._context.health.trouble(_PART, reason_of(error))
+        finally:
+            writer.transport.abort()
+
+    async def _answer(self, request: Request, writer: asyncio.StreamWriter) -> None:
+        cookie = self._access.check(request)
+        if cookie is not None:
+            # The token leaves the address bar, the history and what a user copies from there.
+            writer.write(respond(303, b"", "text/plain", {"Location": "/", "Set-Cookie": cookie}))
+        elif request.path == "/":
+            policy = {"Content-Security-Policy": self._policy}
+            writer.write(respond(200, self._page, "text/html; charset=utf-8", policy))
+        elif request.path == "/healthz":
+            record = self._health_record()
+            status = 200 if record["ok"] else 503
+            writer.write(respond(status, json.dumps(record).encode() + b"\n", "application/json"))
+        elif request.path == "/metrics":
+            writer.write(respond(200, self._metrics_text().encode(), METRICS_TYPE))
+        elif request.path == "/events":
+            # What the curves showed so far, once.
+            first = f"event: history\ndata: {json.dumps(list(self._points))}\n\n".encode()
+            await self._follow(self._events, {"Content-Type": "text/event-stream"}, first, writer)
+        elif request.path == "/stream.mjpg":
+            source = request.query.get("source") or next(iter(self._newest), None)
+            if source not in self._newest:
+                raise HttpError(404 if self._newest else 503, "no frame of this source yet")
+            feed = self._pictures.setdefault(source, Feed())
+            kind = {"Content-Type": "multipart/x-mixed-replace; boundary=frame"}
+            await self._follow(feed, kind, b"--frame\r\n", writer)
+        else:
+            raise HttpError(404, "there is /, /stream.mjpg, /events, /metrics and /healthz")
+
+    async def _follow(self, feed: Feed, headers: Mapping[str, str], first: bytes, writer: asyncio.StreamWriter) -> None:
+        """Send what is new for as long as the viewer takes it: the next piece goes when the one before is gone."""
+        others = [self._events] if feed is self._events else list(self._pictures.values())
+        if sum(each.viewers for each in others) >= _MOST_VIEWERS:
+            raise HttpError(503, f"{_MOST_VIEWERS} viewers look already, and there is room for no more")
+        connection = writer.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BYTES)
+        feed.viewers += 1
+        self._looked.set()
+        try:
+            seen, piece = 0, head(200, headers) + first
+            while True:
+                writer.write(piece)
+                await asyncio.wait_for(writer.drain(), _PATIENCE_S)
+                seen, piece = await feed.newer(seen)
+        finally:
+            feed.viewers -= 1
+            if not feed.viewers:
+                feed.clear()
+
+    async def _make(self) -> None:
+        """Make pictures and values for those who look; sleep while nobody does."""
+        next_event_s = 0.0
+        while True:
+            feeds = {source: feed for source, feed in self._pictures.items() if feed.viewers}
+            if not feeds and not self._events.viewers:
+                self._looked.clear()
+                await self._looked.wait()
+                continue
+            for source, feed in feeds.items():
+                result = self._newest[source]
+                if feed.made_of is not result:
+                    feed.put(picture_part(result), result)
+            now_s = time.monotonic()
+            if self._events.viewers and now_s >= next_event_s:
+                next_event_s = now_s + _EVENT_S
+                self._events.put(f"data: {json.dumps(self._event())}\n\n".encode(), None)
+            await asyncio.sleep(_PICTURE_S)
+
+    def _event(self) -> dict[str, Any]:
+        newest = sorted(self._newest.values(), key=lambda result: result.frame.source or "")
+        return {
+            "sources": [_values(result) for result in newest],
+            "silent_s": round(time.monotonic() - self._last_s, 1),
+            "window": self._context.statistics.window().to_record(),
+            "health": self._context.health.to_record(),
+            "points": list(self._points)[-3:],
+            "second": int(time.monotonic() - self._began_s),
+            "file": self._context.file_record(),
+            "lost": self._lost(),
+        }
+
+    def _health_record(self) -> dict[str, Any]:
+        now_s = time.monotonic()
+        return {
+            **self._context.health.to_record(),
+            "running_s": round(now_s - self._began_s, 1),
+            "silent_s": round(now_s - self._last_s, 1),
+            "lost": self._lost(),
+        }
+
+    def _metrics_text(self) -> str:
+        return self._metrics.text(
+            file=self._context.file_record(),
+            health=self._context.health.to_record(),
+            lost=self._lost(),
+            viewers=sum(feed.viewers for feed in self._pictures.values()),
+        )
+
+
+def _values(result: StreamResult) -> dict[str, Any]:
+    count = len(result.labels)
+    top = result.top(min(count, _FEW_LABELS))
+    if count <= _FEW_LABELS:
+        top.sort(key=lambda pair: result.labels.index(pair[0]))
+    finite = [(label, round(score, 4) if score == score else 0.0) for label, score in top]
+    return {**result.to_record(), "source": result.frame.source, "top": finite}

@@ -1,0 +1,369 @@
+"""Sinks that wait, on a thread of their own; and the file that outlives full disks and years."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Callable, Optional
+
+import numpy as np
+import pytest
+
+from edgevision_device import Frame, Health, JsonLinesFile, StreamResult
+from edgevision_device._sinks import Background, SlowSink, UndeliverableError
+
+
+def result_of(id: int) -> StreamResult:
+    frame = Frame.taken_now(id, np.zeros((2, 3, 3), np.uint8), "bgr")
+    return StreamResult(
+        frame=frame,
+        label="cat",
+        index=0,
+        score=0.9,
+        changed=False,
+        frame_label="cat",
+        frame_score=0.9,
+        scores=np.array([0.9, 0.1], np.float32),
+        labels=("cat", "dog"),
+        age_ms=1.0,
+        stages_ms={},
+        dropped=0,
+        still=0,
+        queued=0,
+        right=None,
+    )
+
+
+class Peer(SlowSink[int]):
+    """Delivers frame ids to a list, as well as its peer does just now."""
+
+    name = "peer"
+
+    def __init__(self, fail: Optional[Callable[[int], object]] = None) -> None:
+        self.delivered: list[int] = []
+        self.attempted: list[int] = []
+        self.fail = fail or (lambda item: None)
+        self.closed_by: Optional[str] = None
+        self.aborted = threading.Event()
+
+    def take(self, result: StreamResult) -> int:
+        return result.frame.id
+
+    def deliver(self, item: int) -> None:
+        self.attempted.append(item)
+        self.fail(item)
+        self.delivered.append(item)
+
+    def abort(self) -> None:
+        self.aborted.set()
+
+    def close(self) -> None:
+        self.closed_by = threading.current_thread().name
+
+
+@pytest.fixture
+def lines() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def health(lines: list[str]) -> Health:
+    return Health(lines.append)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left() -> Iterator[None]:
+    before = set(threading.enumerate())
+    yield
+    assert set(threading.enumerate()) <= before
+
+
+def until(done: Callable[[], bool], seconds: float = 5.0) -> None:
+    ends_s = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < ends_s, "it took too long"
+        time.sleep(0.005)
+
+
+def refuse(item: int) -> None:
+    raise ConnectionRefusedError(111, "Connection refused")
+
+
+def test_everything_arrives_in_order_and_the_thread_ends(health: Health, lines: list[str]) -> None:
+    peer = Peer()
+    with Background(peer, health) as sink:
+        for number in range(500):
+            sink.write(result_of(number))
+    assert peer.delivered == list(range(500))
+    assert peer.closed_by == "edgevision-peer"
+    assert (sink.lost, lines) == (0, [])
+    sink.close()
+
+
+def test_a_peer_that_is_down_is_said_once_and_nothing_is_lost(health: Health, lines: list[str]) -> None:
+    peer = Peer(refuse)
+    with Background(peer, health) as sink:
+        for number in range(5):
+            sink.write(result_of(number))
+        until(lambda: len(peer.attempted) >= 3)
+        assert lines == ["sink peer: Connection refused; 5 kept, 0 lost"]
+        assert not health.ok
+        peer.fail = lambda item: None
+        until(lambda: len(peer.delivered) == 5)
+    assert peer.delivered == list(range(5))
+    assert set(peer.attempted[:3]) == {0}
+    assert health.ok
+    assert lines[1].startswith("sink peer: works again")
+    assert len(lines) == 2
+
+
+def test_pauses_between_attempts_grow(health: Health) -> None:
+    peer = Peer(refuse)
+    with Background(peer, health) as sink:
+        began_s = time.monotonic()
+        sink.write(result_of(0))
+        until(lambda: len(peer.attempted) == 3)
+        assert time.monotonic() - began_s == pytest.approx(0.25 + 0.5, abs=0.3)
+    assert sink.lost == 1
+
+
+@pytest.mark.parametrize(("oldest", "kept"), [(False, [0, 1, 2, 3]), (True, [0, 7, 8, 9])])
+def test_a_full_queue_loses_what_the_sink_says_and_counts(
+    oldest: bool, kept: list[int], health: Health, lines: list[str]
+) -> None:
+    go = threading.Event()
+    peer = Peer(lambda item: go.wait(5))
+    peer.keep, peer.drops_oldest = 3, oldest
+    with Background(peer, health) as sink:
+        sink.write(result_of(0))
+        until(lambda: peer.attempted == [0])
+        for number in range(1, 10):
+            sink.write(result_of(number))
+        go.set()
+        until(lambda: len(peer.delivered) == 4)
+    assert peer.delivered == kept
+    assert sink.lost == 6
+    assert lines[0] == "sink peer: does not keep up; 4 kept, 1 lost"
+
+
+def test_of_pictures_only_the_newest_is_wanted(health: Health, lines: list[str]) -> None:
+    go = threading.Event()
+    peer = Peer(lambda item: go.wait(5))
+    peer.keep, peer.drops_oldest, peer.promised = 1, True, False
+    with Background(peer, health) as sink:
+        for number in range(10):
+            sink.write(result_of(number))
+            until(lambda: bool(peer.attempted))
+        go.set()
+        until(lambda: len(peer.delivered) == 2)
+        peer.fail = refuse
+        sink.write(result_of(10))
+        until(lambda: not health.ok)
+        peer.fail = lambda item: None
+        sink.write(result_of(11))
+        until(lambda: health.ok)
+    assert peer.delivered == [0, 9, 11]
+    assert sink.lost == 0
+
+
+def test_what_is_hopeless_is_given_up_and_the_next_one_tried(health: Health) -> None:
+    def never_two(item: int) -> None:
+        if item == 2:
+            raise UndeliverableError("two is refused")
+
+    peer = Peer(never_two)
+    with Background(peer, health) as sink:
+        for number in range(4):
+            sink.write(result_of(number))
+        until(lambda: peer.delivered == [0, 1, 3])
+    assert peer.attempted == [0, 1, 2, 3]
+    assert sink.lost == 1
+
+
+def test_an_item_has_so_many_attempts(health: Health) -> None:
+    peer = Peer(lambda item: refuse(item) if item == 0 else None)
+    peer.attempts = 2
+    with Background(peer, health) as sink:
+        sink.write(result_of(0))
+        sink.write(result_of(1))
+        until(lambda: peer.delivered == [1])
+    assert peer.attempted == [0, 0, 1]
+    assert sink.lost == 1
+
+
+def test_the_loop_never_waits_for_a_peer_that_hangs(health: Health) -> None:
+    peer = Peer()
+    peer.fail = lambda item: peer.aborted.wait(60)
+    sink = Background(peer, health)
+    began_s = time.monotonic()
+    for number in range(2000):
+        sink.write(result_of(number))
+    assert time.monotonic() - began_s < 1
+    began_s = time.monotonic()
+    sink.close()
+    assert time.monotonic() - began_s < 1
+    assert peer.aborted.is_set()
+    assert peer.closed_by is not None
+    assert sink.lost == 2000 - len(peer.delivered)
+
+
+def test_several_that_hang_end_together(health: Health) -> None:
+    together: list[Background] = []
+    peers = [Peer() for _ in range(5)]
+    for peer in peers:
+        peer.fail = lambda item, peer=peer: peer.aborted.wait(60)
+        Background(peer, health, together=together).write(result_of(0))
+    began_s = time.monotonic()
+    for sink in together:
+        sink.close()
+    assert time.monotonic() - began_s < 1
+
+
+def test_closing_tries_once_more(health: Health) -> None:
+    peer = Peer(refuse)
+    sink = Background(peer, health)
+    sink.write(result_of(0))
+    until(lambda: len(peer.attempted) == 2)
+    peer.fail = lambda item: None
+    sink.close()
+    assert peer.delivered == [0]
+    assert (sink.lost, health.ok) == (0, True)
+
+
+def test_a_source_that_waits_waits_for_the_disk(health: Health) -> None:
+    peer = Peer(lambda item: time.sleep(0.002))
+    peer.keep = 2
+    with Background(peer, health, wait=True) as sink:
+        for number in range(50):
+            sink.write(result_of(number))
+    assert peer.delivered == list(range(50))
+    assert (sink.lost, health.ok) == (0, True)
+
+
+def test_what_take_raises_does_not_stop_the_loop(health: Health, lines: list[str]) -> None:
+    class Broken(Peer):
+        def take(self, result: StreamResult) -> int:
+            raise ValueError("no such\nthing")
+
+    with Background(Broken(), health) as sink:
+        sink.write(result_of(0))
+    assert lines == ["sink peer: no such"]
+    assert sink.lost == 1
+
+
+def ids(*paths: Path) -> list[int]:
+    text = "".join(path.read_text() for path in paths)
+    assert text.endswith("\n")
+    return [json.loads(line)["frame"] for line in text.splitlines()]
+
+
+def test_a_file_that_is_full_gives_way_to_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "labels.jsonl"
+    size = len(JsonLinesFile(path).take(result_of(10)))
+    with JsonLinesFile(path, rotate_bytes=10 * size, keep_files=2) as sink:
+        for number in range(10, 45):
+            sink.write(result_of(number))
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["labels.jsonl", "labels.jsonl.1", "labels.jsonl.2"]
+    assert ids(path) == list(range(40, 45))
+    assert ids(tmp_path / "labels.jsonl.2", tmp_path / "labels.jsonl.1") == list(range(20, 40))
+    assert all(each.stat().st_size <= 10 * size for each in tmp_path.iterdir())
+
+
+def test_no_old_files_when_none_are_wanted(tmp_path: Path) -> None:
+    path = tmp_path / "labels.jsonl"
+    with JsonLinesFile(path, rotate_bytes=1, keep_files=0) as sink:
+        for number in range(3):
+            sink.write(result_of(number))
+    assert list(tmp_path.iterdir()) == [path]
+    assert ids(path) == [2]
+
+
+@pytest.mark.parametrize("rest", ["", '{"frame": 1, "capt', "x" * 200_000])
+def test_appending_goes_on_after_the_last_whole_line(rest: str, tmp_path: Path) -> None:
+    path = tmp_path / "labels.jsonl"
+    path.write_text('{"frame": 0}\n' + rest)
+    with JsonLinesFile(path, append=True) as sink:
+        sink.write(result_of(1))
+        sink.write(result_of(2))
+    assert ids(path) == [0, 1, 2]
+
+
+def test_a_file_that_was_moved_away_is_begun_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgevision_device._sinks._json_lines._LOOK_S", 0.0)
+    path, moved = tmp_path / "labels.jsonl", tmp_path / "moved.jsonl"
+    with JsonLinesFile(path) as sink:
+        sink.write(result_of(0))
+        path.rename(moved)
+        sink.write(result_of(1))
+        path.unlink()
+        sink.write(result_of(2))
+    assert ids(moved) == [0]
+    assert ids(path) == [2]
+
+
+def test_a_disk_that_was_full_gets_every_record_later(tmp_path: Path) -> None:
+    """In a process of its own, whose files may not grow beyond 3,000 bytes for a while."""
+    pytest.importorskip("resource", reason="not on Windows")
+    path = tmp_path / "labels.jsonl"
+    program = f"""if True:
+        import importlib.util, resource, sys, time
+        from pathlib import Path
+        spec = importlib.util.spec_from_file_location("helpers", {str(Path(__file__))!r})
+        helpers = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(helpers)
+        from edgevision_device import Health, JsonLinesFile
+        from edgevision_device._sinks import Background
+        limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (3000, limit[1]))
+        health = Health(lambda line: print(line, flush=True))
+        with Background(JsonLinesFile({str(path)!r}), health) as sink:
+            for number in range(100):
+                sink.write(helpers.result_of(number))
+            helpers.until(lambda: not health.ok)
+            assert 2500 < Path({str(path)!r}).stat().st_size <= 3000
+            assert Path({str(path)!r}).read_bytes().endswith(b"\\n")
+            resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+            helpers.until(lambda: health.ok)
+        assert sink.lost == 0
+    """
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert ids(path) == list(range(100))
+    said = done.stdout.splitlines()
+    assert "File too large; " in said[0]
+    assert len(said) == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs POSIX signals")
+def test_after_a_kill_there_are_whole_lines_only(tmp_path: Path) -> None:
+    path = tmp_path / "labels.jsonl"
+    program = f"""if True:
+        import importlib.util
+        spec = importlib.util.spec_from_file_location("helpers", {str(Path(__file__))!r})
+        helpers = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(helpers)
+        from edgevision_device import Health, JsonLinesFile
+        from edgevision_device._sinks import Background
+        file = JsonLinesFile({str(path)!r}, rotate_bytes=20_000, keep_files=3)
+        with Background(file, Health(), wait=True) as sink:
+            number = 0
+            while True:
+                sink.write(helpers.result_of(number))
+                number += 1
+    """
+    child: Any = subprocess.Popen([sys.executable, "-c", program])
+    try:
+        until(lambda: (tmp_path / "labels.jsonl.3").exists(), 30)
+    finally:
+        child.kill()
+        child.wait(10)
+    # It may have been killed between two renames.
+    names = [tmp_path / f"labels.jsonl.{number}" for number in (3, 2, 1)]
+    found = ids(*(each for each in (*names, path) if each.exists()))
+    assert found == list(range(found[0], found[0] + len(found)))

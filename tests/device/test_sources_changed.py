@@ -1,0 +1,237 @@
+"""What stands between a source and the loop: turning, cutting, motion, pace, and several sources as one."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any, Optional
+
+import numpy as np
+import pytest
+
+from edgevision_device import ArraySource, ClockedSource, Frame, Source, SourceError, UsageError, open_source
+from edgevision_device._health import Health
+from edgevision_device._sources import MovingSource, PacedSource, SeveralSources, TurnedSource, parse_region
+
+pytestmark = pytest.mark.usefixtures("cv2")
+
+
+def numbered(width: int = 6, height: int = 4) -> np.ndarray:
+    """Every pixel is different."""
+    return np.arange(3 * width * height, dtype=np.uint8).reshape(height, width, 3)
+
+
+def turned(**options: Any) -> np.ndarray:
+    (frame,) = TurnedSource(ArraySource([numbered()]), **options).frames()
+    return frame.picture
+
+
+# --- turning and cutting ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("flip", [None, "h", "v"])
+@pytest.mark.parametrize("rotate", [0, 90, 180, 270])
+def test_a_picture_is_turned_then_flipped_then_cut(rotate: int, flip: Optional[str]) -> None:
+    upright = np.rot90(numbered(), -rotate // 90)
+    if flip is not None:
+        upright = upright[:, ::-1] if flip == "h" else upright[::-1]
+    assert (turned(rotate=rotate, flip=flip) == upright).all()
+    height, width = upright.shape[:2]
+    for x, y, w, h in itertools.product(range(0, width, 2), range(0, height, 2), (1, 3), (1, 2)):
+        if x + w <= width and y + h <= height:
+            cut = turned(rotate=rotate, flip=flip, region=(x, y, w, h))
+            assert cut.shape == (h, w, 3)
+            assert (cut == upright[y : y + h, x : x + w]).all()
+
+
+def test_a_region_alone_is_a_view() -> None:
+    picture = numbered()
+    (frame,) = TurnedSource(ArraySource([picture]), region=(1, 1, 3, 2)).frames()
+    assert np.shares_memory(frame.picture, picture)
+
+
+@pytest.mark.parametrize(
+    ("text", "shape"),
+    [("0,0,1,1", (1, 1)), ("0.0,0,1,1", (4, 6)), ("0.5,0.25,0.5,.5", (2, 3)), ("1.,1,0.0001,0.0001", None)],
+)
+def test_shares_have_a_point(text: str, shape: Optional[tuple[int, int]]) -> None:
+    if shape is None:
+        with pytest.raises(UsageError, match="must lie within the picture"):
+            parse_region(text)
+    else:
+        assert turned(region=parse_region(text)).shape[:2] == shape
+
+
+@pytest.mark.parametrize(
+    "text", ["", "1,2,3", "1,2,3,4,5", "-1,0,2,2", "a,b,c,d", "0,0,0,5", "0.5,0,0.6,1", "nan,0,1,1"]
+)
+def test_what_is_no_region_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="region"):
+        parse_region(text)
+
+
+def test_a_region_outside_the_picture_is_refused() -> None:
+    with pytest.raises(UsageError, match="region 4,0,3,2 does not lie within the picture, which is 6 wide and 4 high"):
+        turned(region=(4, 0, 3, 2))
+    with pytest.raises(UsageError, match="which is 4 wide and 6 high once turned"):
+        turned(region=(4, 0, 3, 2), rotate=90)
+    with pytest.raises(UsageError, match="unknown rotation '45'"):
+        turned(rotate=45)
+    with pytest.raises(UsageError, match="unknown flip 'x'"):
+        turned(flip="x")
+
+
+# --- motion ----------------------------------------------------------------------------------------------------------
+
+
+def scene(spot: Optional[int] = None, seed: int = 0, light: int = 0) -> np.ndarray:
+    """A grey wall with a camera's noise, and perhaps a spot of 20 × 20 pixels of 640 × 480."""
+    rng = np.random.default_rng(seed)
+    picture = np.clip(rng.normal(110 + light, 8, (480, 640, 3)), 0, 255).astype(np.uint8)
+    if spot is not None:
+        picture[200:240, spot : spot + 40] = 200
+    return picture
+
+
+def moving(pictures: list[np.ndarray], **options: Any) -> list[tuple[int, int]]:
+    return [(frame.id, frame.still) for frame in MovingSource(ArraySource(pictures), **options).frames()]
+
+
+def test_only_what_moves_is_yielded_and_the_rest_is_counted() -> None:
+    noise = [scene(seed=seed) for seed in range(4)]
+    spots = [scene(spot, seed=9) for spot in (100, 100, 300)]
+    # The first, the spot that comes, the spot that moves, and the spot that goes.
+    assert moving([*noise, *spots, *noise]) == [(0, 0), (4, 3), (6, 4), (7, 4)]
+
+
+def test_a_slow_change_adds_up() -> None:
+    dusk = [scene(seed=step, light=-2 * step) for step in range(20)]
+    ran = [id for id, _ in moving(dusk)]
+    assert 2 < len(ran) < 6
+    assert len(moving(dusk, levels=3)) > len(ran)
+
+
+def test_without_motion_one_is_yielded_now_and_then() -> None:
+    source = ClockedSource(ArraySource([scene()] * 30), fps=100)
+    ran = [(frame.id, frame.still) for frame in MovingSource(source, every_s=0.1).frames()]
+    assert ran[:3] == [(0, 0), (10, 9), (20, 18)] or len(ran) == 3
+    assert all(id == still + at for at, (id, still) in enumerate(ran))
+
+
+@pytest.mark.parametrize("options", [{"levels": 0}, {"levels": 256}, {"every_s": 0}])
+def test_motion_has_bounds(options: dict[str, Any]) -> None:
+    with pytest.raises(UsageError):
+        MovingSource(ArraySource([scene()]), **options)
+
+
+# --- pace ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_live_source_is_thinned_out() -> None:
+    source = PacedSource(ClockedSource(ArraySource([numbered()], repeat=60), fps=100), fps=25)
+    frames = list(source.frames())
+    assert source.live
+    gaps_ns = np.diff([frame.captured_ns for frame in frames])
+    assert 8 <= len(frames) <= 16
+    assert gaps_ns.mean() >= 36_000_000
+    ids = [frame.id for frame in frames]
+    assert ids == sorted(set(ids))
+
+
+def test_any_other_is_read_slowly_and_whole() -> None:
+    began_s, began_cpu_s = time.monotonic(), time.process_time()
+    frames = list(PacedSource(ArraySource([numbered()], repeat=11), fps=20).frames())
+    assert [frame.id for frame in frames] == list(range(11))
+    assert time.monotonic() - began_s >= 0.49
+    assert time.process_time() - began_cpu_s < 0.25  # it sleeps
+
+
+def test_closing_wakes_it() -> None:
+    source = PacedSource(ArraySource([numbered()], repeat=3), fps=0.001)
+    reader = threading.Thread(target=lambda: list(source.frames()))
+    reader.start()
+    time.sleep(0.1)
+    source.close()
+    reader.join(5)
+    assert not reader.is_alive()
+
+
+# --- several sources -------------------------------------------------------------------------------------------------
+
+
+class Broken(Source):
+    live = True
+
+    def __init__(self, after: int, error: Exception) -> None:
+        self.after, self.error = after, error
+        self.closed = False
+
+    def frames(self) -> Iterator[Frame]:
+        for id in range(self.after):
+            yield Frame.taken_now(id, numbered(), "rgb")
+        raise self.error
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_all_frames_of_files_come_in_turn() -> None:
+    several = SeveralSources({"a": ArraySource([numbered()] * 5), "b": ArraySource([numbered()] * 3)})
+    frames = list(several.frames())
+    assert not several.live
+    for name, count in (("a", 5), ("b", 3)):
+        assert [frame.id for frame in frames if frame.source == name] == list(range(count))
+
+
+def test_a_fast_source_does_not_crowd_out_a_slow_one() -> None:
+    several = SeveralSources({"fast": open_source("test://?fps=500"), "slow": open_source("test://?fps=50")})
+    assert several.live
+    assert several.keeps_newest
+    taken: dict[str, list[int]] = {"fast": [], "slow": []}
+    with several:
+        for count, frame in enumerate(several.frames()):
+            time.sleep(0.02)  # a network that is slower than both together
+            taken[str(frame.source)].append(frame.id)
+            if count == 40:
+                break
+    assert all(ids == sorted(set(ids)) for ids in taken.values())
+    assert len(taken["slow"]) >= 10
+    assert len(taken["fast"]) >= 10
+    assert taken["fast"][-1] > 2 * len(taken["fast"])  # the newest, not one after the other
+
+
+def test_one_that_breaks_does_not_stop_the_others() -> None:
+    said: list[str] = []
+    broken = Broken(2, SourceError("the cable is out"))
+    several = SeveralSources({"cable": broken, "clip": ArraySource([numbered()] * 20)}, Health(said.append))
+    frames = list(several.frames())
+    assert [frame.id for frame in frames if frame.source == "clip"] == list(range(20))
+    assert said == ["source cable: the cable is out; the others go on"]
+    assert broken.closed
+
+
+def test_if_all_break_before_the_first_frame_it_is_an_error() -> None:
+    several = SeveralSources({name: Broken(0, SourceError(f"{name} is out")) for name in "ab"})
+    with pytest.raises(SourceError, match="is out"):
+        list(several.frames())
+
+
+def test_an_error_that_is_not_the_sources_own_is_raised() -> None:
+    several = SeveralSources({"wrong": Broken(0, UsageError("wrong")), "endless": open_source("test://?fps=100")})
+    with pytest.raises(UsageError, match="wrong"):
+        list(several.frames())
+
+
+def test_closing_leaves_no_thread() -> None:
+    before = set(threading.enumerate())
+    several = SeveralSources({name: open_source("test://?fps=100") for name in "abc"})
+    frames = several.frames()
+    next(frames)
+    several.close()
+    assert next(frames, None) is None
+    end_s = time.monotonic() + 10
+    while set(threading.enumerate()) - before and time.monotonic() < end_s:
+        time.sleep(0.01)
+    assert set(threading.enumerate()) <= before
