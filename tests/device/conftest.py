@@ -6,6 +6,8 @@ import dataclasses
 import importlib.util
 import json
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Callable
 
@@ -51,6 +53,13 @@ def expected() -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def cv2() -> Any:
     return pytest.importorskip("cv2", reason="OpenCV is not installed")
+
+
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A folder for sockets, whose names may have 107 bytes at most, unlike those of pytest's own folders."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
 
 
 @pytest.fixture

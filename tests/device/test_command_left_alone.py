@@ -100,11 +100,11 @@ def test_sighup_opens_the_file_again(start: Callable[..., subprocess.Popen[str]]
     assert (summary["swaps"], stderr) == (1, "")
 
 
-def test_the_service_manager_is_told(start: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> None:
+def test_the_service_manager_is_told(start: Callable[..., subprocess.Popen[str]], short_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        manager.bind(str(tmp_path / "notify"))
+        manager.bind(str(short_path / "notify"))
         manager.settimeout(PATIENCE_S)
-        child = start("--json", NOTIFY_SOCKET=str(tmp_path / "notify"), WATCHDOG_USEC="200000")
+        child = start("--json", NOTIFY_SOCKET=str(short_path / "notify"), WATCHDOG_USEC="200000")
         assert manager.recv(999).startswith(b"READY=1\n")
         assert manager.recv(999) == b"WATCHDOG=1"
         assert manager.recv(999) == b"WATCHDOG=1"

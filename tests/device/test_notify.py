@@ -13,8 +13,8 @@ from edgevision_device._notify import ServiceManager
 
 
 @pytest.fixture
-def manager_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
-    address = tmp_path / "notify"
+def manager_socket(short_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    address = short_path / "notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
         receiver.bind(str(address))
         receiver.settimeout(10)

@@ -152,11 +152,13 @@ class Web(Sink):
             self._loop.call_later(1.0, self._loop.add_reader, listening, self._accept, listening)
             return
         connection.setblocking(False)
-        task = self._loop.create_task(self._converse(connection))
+        # Counted now: of a burst, those that fit stay.
+        room = len(self._connections) < _MOST_CONNECTIONS
+        task = self._loop.create_task(self._converse(connection, room))
         self._connections[task] = connection
         task.add_done_callback(lambda task: self._connections.pop(task).close())
 
-    async def _converse(self, connection: socket.socket) -> None:
+    async def _converse(self, connection: socket.socket, room: bool) -> None:
         try:
             reader, writer = await asyncio.open_connection(sock=connection, limit=REQUEST_BYTES)
         except OSError:
@@ -165,7 +167,7 @@ class Web(Sink):
             # So that `drain` waits until everything is sent.
             writer.transport.set_write_buffer_limits(high=0)
             try:
-                if len(self._connections) > _MOST_CONNECTIONS:
+                if not room:
                     raise HttpError(503, "too many connections")
                 await self._answer(await read_request(reader), writer)
             except HttpError as error:
