@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Optional
 
@@ -32,12 +32,11 @@ class StreamResult:
         label: what is shown, after threshold, smoothing and hysteresis; None: unknown.
         index: place among `labels` of the label that is shown or, where none is, of the best one.
         score: of that label, smoothed where scores are.
-        changed: what is shown differs from what the frame before showed, of the same source.
         frame_label: what this frame alone shows, by the threshold; None: unknown.
-        frame_score: the best score of this frame alone.
         scores: float32, one per label, of this frame alone, with the file's temperature applied.
         labels: of the file that gave them.
         age_ms: from capture to label.
+        changed: what is shown differs from what the frame before showed, of the same source.
         stages_ms: how long each of `STAGES` took. Preprocessing overlaps the others, so they do not add up to the age.
         dropped: frames that the sources produced so far and the loop never saw.
         still: frames that were left out so far because the picture did not move.
@@ -49,17 +48,21 @@ class StreamResult:
     label: Optional[str]
     index: int
     score: float
-    changed: bool
     frame_label: Optional[str]
-    frame_score: float
     scores: npt.NDArray[np.float32]
     labels: tuple[str, ...]
     age_ms: float
-    stages_ms: dict[str, float]
-    dropped: int
-    still: int
-    queued: int
-    right: Optional[bool]
+    changed: bool = False
+    stages_ms: dict[str, float] = field(default_factory=dict)
+    dropped: int = 0
+    still: int = 0
+    queued: int = 0
+    right: Optional[bool] = None
+
+    @property
+    def frame_score(self) -> float:
+        """The best score of this frame alone."""
+        return float(self.scores.max())
 
     @property
     def labelled_ns(self) -> int:

@@ -127,7 +127,6 @@ def _loop(
                 score=decision.score,
                 changed=decision.changed,
                 frame_label=labels[best] if deciders.accepts(scores[best]) else None,
-                frame_score=float(scores[best]),
                 scores=scores,
                 labels=labels,
                 age_ms=(decided_ns - frame.captured_ns) / 1e6,

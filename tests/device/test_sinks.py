@@ -36,7 +36,6 @@ def result() -> StreamResult:
         score=0.875,
         changed=True,
         frame_label="Käse",
-        frame_score=0.9375,
         scores=np.array([0.0625, 0.9375], np.float32),
         labels=("Brot", "Käse"),
         age_ms=12.34567,
@@ -148,9 +147,8 @@ def test_a_full_disk_leaves_whole_lines(tmp_path: Path) -> None:
                 scores = np.array([0.5], np.float32)
                 sink.write(
                     StreamResult(
-                        frame=frame, label="label", index=0, score=0.5, changed=False, frame_label="label",
-                        frame_score=0.5, scores=scores, labels=("label",), age_ms=1.0, stages_ms={}, dropped=0,
-                        still=0, queued=0, right=None,
+                        frame=frame, label="label", index=0, score=0.5, frame_label="label", scores=scores,
+                        labels=("label",), age_ms=1.0,
                     )
                 )
     """

@@ -12,32 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Callable, Optional
 
-import numpy as np
 import pytest
+from fakes import result_of, until
 
-from edgevision_device import Frame, Health, JsonLinesFile, StreamResult
+from edgevision_device import Health, JsonLinesFile, StreamResult
 from edgevision_device._sinks import Background, SlowSink, UndeliverableError
-
-
-def result_of(id: int) -> StreamResult:
-    frame = Frame.taken_now(id, np.zeros((2, 3, 3), np.uint8), "bgr")
-    return StreamResult(
-        frame=frame,
-        label="cat",
-        index=0,
-        score=0.9,
-        changed=False,
-        frame_label="cat",
-        frame_score=0.9,
-        scores=np.array([0.9, 0.1], np.float32),
-        labels=("cat", "dog"),
-        age_ms=1.0,
-        stages_ms={},
-        dropped=0,
-        still=0,
-        queued=0,
-        right=None,
-    )
 
 
 class Peer(SlowSink[int]):
@@ -82,13 +61,6 @@ def nothing_is_left() -> Iterator[None]:
     before = set(threading.enumerate())
     yield
     assert set(threading.enumerate()) <= before
-
-
-def until(done: Callable[[], bool], seconds: float = 5.0) -> None:
-    ends_s = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < ends_s, "it took too long"
-        time.sleep(0.005)
 
 
 def refuse(item: int) -> None:
@@ -312,11 +284,10 @@ def test_a_disk_that_was_full_gets_every_record_later(tmp_path: Path) -> None:
     pytest.importorskip("resource", reason="not on Windows")
     path = tmp_path / "labels.jsonl"
     program = f"""if True:
-        import importlib.util, resource, sys, time
+        import resource, sys, time
         from pathlib import Path
-        spec = importlib.util.spec_from_file_location("helpers", {str(Path(__file__))!r})
-        helpers = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(helpers)
+        sys.path.append({str(Path(__file__).parent)!r})
+        import fakes
         from edgevision_device import Health, JsonLinesFile
         from edgevision_device._sinks import Background
         limit = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -324,12 +295,12 @@ def test_a_disk_that_was_full_gets_every_record_later(tmp_path: Path) -> None:
         health = Health(lambda line: print(line, flush=True))
         with Background(JsonLinesFile({str(path)!r}), health) as sink:
             for number in range(100):
-                sink.write(helpers.result_of(number))
-            helpers.until(lambda: not health.ok)
+                sink.write(fakes.result_of(number))
+            fakes.until(lambda: not health.ok)
             assert 2500 < Path({str(path)!r}).stat().st_size <= 3000
             assert Path({str(path)!r}).read_bytes().endswith(b"\\n")
             resource.setrlimit(resource.RLIMIT_FSIZE, limit)
-            helpers.until(lambda: health.ok)
+            fakes.until(lambda: health.ok)
         assert sink.lost == 0
     """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
@@ -344,17 +315,16 @@ def test_a_disk_that_was_full_gets_every_record_later(tmp_path: Path) -> None:
 def test_after_a_kill_there_are_whole_lines_only(tmp_path: Path) -> None:
     path = tmp_path / "labels.jsonl"
     program = f"""if True:
-        import importlib.util
-        spec = importlib.util.spec_from_file_location("helpers", {str(Path(__file__))!r})
-        helpers = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(helpers)
+        import sys
+        sys.path.append({str(Path(__file__).parent)!r})
+        import fakes
         from edgevision_device import Health, JsonLinesFile
         from edgevision_device._sinks import Background
         file = JsonLinesFile({str(path)!r}, rotate_bytes=20_000, keep_files=3)
         with Background(file, Health(), wait=True) as sink:
             number = 0
             while True:
-                sink.write(helpers.result_of(number))
+                sink.write(fakes.result_of(number))
                 number += 1
     """
     child: Any = subprocess.Popen([sys.executable, "-c", program])

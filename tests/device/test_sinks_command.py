@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import fakes
 import numpy as np
 import pytest
 
-from edgevision_device import Frame, Health, JsonLines, StreamResult, StreamStatistics, TextLines, UsageError
+from edgevision_device import Health, JsonLines, StreamResult, StreamStatistics, TextLines, UsageError
 from edgevision_device._commands._sinks import add_sink_arguments, check_sinks, lost_records, open_sinks
 from edgevision_device._sinks import SinkContext
 
@@ -31,24 +32,7 @@ def context_of(lines: list[str], *, live: bool = False) -> SinkContext:
 
 
 def result_of(id: int) -> StreamResult:
-    frame = Frame.taken_now(id, np.full((48, 64, 3), 90, np.uint8), "bgr")
-    return StreamResult(
-        frame=frame,
-        label="cat",
-        index=0,
-        score=0.9,
-        changed=False,
-        frame_label="cat",
-        frame_score=0.9,
-        scores=np.array([0.9, 0.1], np.float32),
-        labels=("cat", "dog"),
-        age_ms=1.0,
-        stages_ms={},
-        dropped=0,
-        still=0,
-        queued=0,
-        right=None,
-    )
+    return fakes.result_of(id, picture=np.full((48, 64, 3), 90, np.uint8))
 
 
 @pytest.fixture(autouse=True)

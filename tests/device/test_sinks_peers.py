@@ -15,38 +15,20 @@ import threading
 import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Any, Optional
 
-import numpy as np
+import fakes
 import pytest
+from fakes import until
 
-from edgevision_device import Frame, Health, StreamResult, UsageError
+from edgevision_device import Health, StreamResult, UsageError
 from edgevision_device._sinks import Background
 from edgevision_device._sinks._mqtt import Mqtt, MqttAddress
 from edgevision_device._sinks._webhook import Webhook, check_webhook
 
 
 def result_of(label: Optional[str], *, id: int = 0, changed: bool = True, source: Optional[str] = None) -> StreamResult:
-    frame = Frame.taken_now(id, np.zeros((2, 3, 3), np.uint8), "bgr")
-    if source is not None:
-        object.__setattr__(frame, "source", source)
-    return StreamResult(
-        frame=frame,
-        label=label,
-        index=0,
-        score=0.9,
-        changed=changed,
-        frame_label=label,
-        frame_score=0.9,
-        scores=np.array([0.9, 0.1], np.float32),
-        labels=("cat", "dog"),
-        age_ms=1.0,
-        stages_ms={},
-        dropped=0,
-        still=0,
-        queued=0,
-        right=None,
-    )
+    return fakes.result_of(id, label, changed=changed, source=source)
 
 
 @pytest.fixture
@@ -70,13 +52,6 @@ def nothing_is_left() -> Iterator[None]:
     # What paho and http.client drop is closed at once; nothing waits for the garbage collector.
     assert set(threading.enumerate()) <= threads
     assert descriptors() <= files
-
-
-def until(done: Callable[[], bool], seconds: float = 8.0) -> None:
-    ends_s = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < ends_s, "it took too long"
-        time.sleep(0.01)
 
 
 def free_port() -> int:

@@ -10,10 +10,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Optional
 
+import fakes
 import numpy as np
 import pytest
 
-from edgevision_device import Frame, Health, StreamResult, UsageError, find_labelled
+from edgevision_device import Health, StreamResult, UsageError, find_labelled
 from edgevision_device._sinks import Background
 from edgevision_device._sinks._overlay import draw_result
 from edgevision_device._sinks._snapshots import Snapshots, folder_name
@@ -26,33 +27,15 @@ NOON = datetime(2026, 11, 3, 12, 0, 0, 250_999, timezone.utc)
 
 
 def result_of(
-    label: Optional[str] = "cat",
-    *,
-    id: int = 0,
-    picture: Optional[np.ndarray] = None,
-    order: str = "bgr",
-    score: float = 0.9,
-    changed: bool = False,
-    captured_s: float = 0.0,
+    label: Optional[str] = "cat", *, score: float = 0.9, picture: Optional[np.ndarray] = None, **more: Any
 ) -> StreamResult:
-    picture = np.full((120, 200, 3), 200, np.uint8) if picture is None else picture
-    frame = Frame(id, round(1e9 * captured_s), NOON, picture, order)
-    return StreamResult(
-        frame=frame,
+    return fakes.result_of(
         label=label,
-        index=0,
         score=score,
-        changed=changed,
-        frame_label=label,
-        frame_score=score,
-        scores=np.array([score, 1 - score, 0.0], np.float32),
+        scores=(score, score / 2, 0.0),
         labels=("cat", "dog", "Käse"),
-        age_ms=34.0,
-        stages_ms={},
-        dropped=0,
-        still=0,
-        queued=0,
-        right=None,
+        picture=np.full((120, 200, 3), 200, np.uint8) if picture is None else picture,
+        **{"captured_s": 0.0, "age_ms": 34.0, **more},
     )
 
 

@@ -7,18 +7,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import fake_picamera2
 import numpy as np
 import pytest
 
 from edgevision_device import EdgevisionError, MissingPackageError, SourceError, open_source
 from edgevision_device._health import Health
 from edgevision_device._sources import ReconnectingSource
-
-sys.path.insert(0, str(Path(__file__).parent))
-try:
-    import fake_picamera2  # pyright: ignore[reportMissingImports]
-finally:
-    sys.path.pop(0)
 
 
 @pytest.fixture

@@ -12,10 +12,9 @@ from typing import Callable
 
 import numpy as np
 import pytest
+from fakes import until
 
 from edgevision_device import ArraySource, Classifier, FollowedClassifier, Health, stream
-
-PATIENCE_S = 30.0
 
 
 @pytest.fixture
@@ -46,13 +45,6 @@ def replace(path: Path, content: bytes) -> None:
     beside = path.with_suffix(".new")
     beside.write_bytes(content)
     os.replace(beside, path)
-
-
-def until(condition: Callable[[], object]) -> None:
-    end_s = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < end_s
-        time.sleep(0.005)
 
 
 def test_a_new_file_takes_over(

@@ -13,10 +13,12 @@ import time
 from collections.abc import Iterator
 from typing import Any, Callable, Optional
 
+import fakes
 import numpy as np
 import pytest
+from fakes import until
 
-from edgevision_device import Frame, Health, StreamResult, StreamStatistics, UsageError, open_source
+from edgevision_device import Health, StreamResult, StreamStatistics, UsageError, open_source
 from edgevision_device._sinks import SinkContext
 from edgevision_device._sinks._web import Web
 from edgevision_device._sinks._web_access import WebAddress, check_token
@@ -26,35 +28,11 @@ pytestmark = pytest.mark.usefixtures("cv2")
 TOKEN = "correct-horse-battery"
 
 
-def result_of(
-    id: int,
-    *,
-    label: Optional[str] = "cat",
-    source: Optional[str] = None,
-    picture: Optional[np.ndarray] = None,
-    age_ms: float = 30.0,
-    changed: bool = False,
-) -> StreamResult:
-    frame = Frame.taken_now(id, np.full((48, 64, 3), id % 250, np.uint8) if picture is None else picture, "rgb")
-    if source is not None:
-        object.__setattr__(frame, "source", source)
-    return StreamResult(
-        frame=frame,
-        label=label,
-        index=0,
-        score=0.9,
-        changed=changed,
-        frame_label=label,
-        frame_score=0.9,
-        scores=np.array([0.9, 0.1], np.float32),
-        labels=("cat", "dog"),
-        age_ms=age_ms,
-        stages_ms={"wait": 1.0, "preprocess": 0.2, "invoke": 8.0, "decide": 0.01},
-        dropped=id // 2,
-        still=0,
-        queued=0,
-        right=None,
-    )
+def result_of(id: int, *, picture: Optional[np.ndarray] = None, **more: Any) -> StreamResult:
+    picture = np.full((48, 64, 3), id % 250, np.uint8) if picture is None else picture
+    stages_ms = {"wait": 1.0, "preprocess": 0.2, "invoke": 8.0, "decide": 0.01}
+    given = {"age_ms": 30.0, "stages_ms": stages_ms, "dropped": id // 2, **more}
+    return fakes.result_of(id, picture=picture, order="rgb", **given)
 
 
 class Page:
@@ -118,13 +96,6 @@ def serve() -> Iterator[Callable[..., Page]]:
 @pytest.fixture
 def page(serve: Callable[..., Page]) -> Page:
     return serve()
-
-
-def until(done: Callable[[], bool], seconds: float = 5.0) -> None:
-    ends_s = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < ends_s, "it took too long"
-        time.sleep(0.01)
 
 
 @contextlib.contextmanager

@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
+import fakes
 import numpy as np
 import pytest
+from fakes import until
 
-from edgevision_device import Frame, Health, StreamResult, StreamStatistics
+from edgevision_device import Health, StreamResult, StreamStatistics
 from edgevision_device._sinks import SinkContext
 from edgevision_device._sinks._web import Web
 from edgevision_device._sinks._web_access import WebAddress
@@ -37,27 +38,17 @@ SWITCHES = (
 
 
 def result_of(id: int, *, source: str, label: int, red: int) -> StreamResult:
-    picture = np.full((240, 320, 3), (red, 30, 60), np.uint8)
-    frame = Frame.taken_now(id, picture, "rgb")
-    object.__setattr__(frame, "source", source)
-    scores = np.full(3, 0.1, np.float32)
-    scores[label] = 0.8
-    return StreamResult(
-        frame=frame,
-        label=LABELS[label],
-        index=label,
+    return fakes.result_of(
+        id,
+        LABELS[label],
+        picture=np.full((240, 320, 3), (red, 30, 60), np.uint8),
+        order="rgb",
+        source=source,
         score=0.8,
-        changed=False,
-        frame_label=LABELS[label],
-        frame_score=0.8,
-        scores=scores,
+        scores=[0.8 if place == label else 0.1 for place in range(3)],
         labels=LABELS,
         age_ms=42.0,
         stages_ms={"wait": 1.0, "preprocess": 0.5, "invoke": 20.0, "decide": 0.1},
-        dropped=0,
-        still=0,
-        queued=0,
-        right=None,
     )
 
 
@@ -122,13 +113,6 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     browser = webdriver.Chrome(options=options, service=service)
     yield browser
     browser.quit()
-
-
-def until(done: Callable[[], Any], seconds: float = 20.0) -> None:
-    ends_s = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < ends_s, "it took too long"
-        time.sleep(0.05)
 
 
 def text_of(browser: Any, id: str) -> str:
