@@ -12,7 +12,7 @@ import numpy as np
 
 from edgevision_device import Frame, StreamResult
 
-NOON = datetime(2026, 11, 20, 12, tzinfo=timezone.utc)
+NOON = datetime(2026, 11, 3, 12, 0, 0, 250_999, timezone.utc)
 
 
 def result_of(

@@ -23,8 +23,6 @@ from edgevision_device._sinks._window import Window, check_window
 
 pytestmark = pytest.mark.usefixtures("cv2")
 
-NOON = datetime(2026, 11, 3, 12, 0, 0, 250_999, timezone.utc)
-
 
 def result_of(
     label: Optional[str] = "cat", *, score: float = 0.9, picture: Optional[np.ndarray] = None, **more: Any
