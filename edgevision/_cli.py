@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from edgevision_device import Command, device_commands, run_cli
+from edgevision_device import device_commands, run_cli
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,26 +16,14 @@ __all__ = ["main"]
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `edgevision`."""
     from . import __version__
-    from ._commands import benchmark, demo, export, imagenet, layers, look, models, sweep, train, verify
 
     # TensorFlow's C++ side announces itself on stderr at import; 3 leaves errors that end the program.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    own: dict[str, Command] = {
-        "demo": demo,
-        "train": train,
-        "sweep": sweep,
-        "look": look,
-        "models": models,
-        "layers": layers,
-        "imagenet": imagenet,
-        "export": export,
-        "verify": verify,
-        "benchmark": benchmark,
-    }
+    own = ("demo", "train", "sweep", "look", "models", "layers", "imagenet", "export", "verify", "benchmark")
     return run_cli(
         "edgevision",
         "From labelled pictures to an image classifier on a small device, with the numbers that hold there.",
-        {**own, **device_commands()},
+        {**{name: f"{__package__}._commands.{name}" for name in own}, **device_commands()},
         argv,
         version=__version__,
     )

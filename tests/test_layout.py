@@ -120,6 +120,12 @@ def test_importing_loads_nothing_heavy(package: str) -> None:
     assert loaded == "\n"
 
 
+def test_a_command_imports_what_it_needs() -> None:
+    line = "import sys, edgevision_device; edgevision_device.main(['classify', 'none.tflite', 'none.png'])"
+    names = [f"edgevision_device.{name}" for name in ("_stream", "_sources", "_sinks", "_service", "_probe", "_public")]
+    assert run(f"{line}; print([name for name in {names} if name in sys.modules])") == "[]\n"
+
+
 @pytest.mark.parametrize("package", IMPORT_NAMES)
 def test_the_public_names_are_sorted_and_there(package: str) -> None:
     module = import_module(package)

@@ -16,7 +16,6 @@ from ._file import ModelFile, read_model_file
 from ._foreign import scores_of, size_wh, to_input
 from ._metadata import Metadata
 from ._preprocess import preprocess
-from ._probe import try_model
 from ._runtimes import Runtime, open_runtime
 
 __all__ = ["Classifier", "Prediction"]
@@ -65,6 +64,8 @@ class Classifier:
     ) -> None:
         self.file: ModelFile = read_model_file(path, given)
         if self.file.foreign:
+            from ._probe import try_model  # starts processes: not needed for our own files
+
             try_model(self.file, runtime)
         self.runtime: Runtime = open_runtime(
             self.file.model, self.file.format, runtime=runtime, threads=threads, delegate=delegate

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import errno
+import importlib
 import io
 import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Optional, Protocol
+from typing import Optional, Protocol, Union, cast
 
 from ._errors import EdgevisionError
 
@@ -33,29 +34,34 @@ class Command(Protocol):
 def run_cli(
     prog: str,
     description: str,
-    commands: Mapping[str, Command],
+    commands: Mapping[str, Union[str, Command]],
     argv: Optional[Sequence[str]] = None,
     *,
     version: str,
 ) -> int:
     """Parse `argv`, run one of `commands` (the only one, if its name is empty) and return the exit code.
 
+    A command may be given as its module's full name: where another one is asked for, it is not imported.
+
     0 done, 1 a check failed, 2 wrong usage or input, 130 interrupted. Our own errors print one line; `--traceback`
     prints all.
     """
+    words = sys.argv[1:] if argv is None else argv
+    if words and words[0] in commands:
+        commands = {words[0]: commands[words[0]]}
     parser = argparse.ArgumentParser(prog=prog, description=description, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"{prog} {version}")
     if "" in commands:
-        _declare(parser, "", commands[""])
+        _declare(parser, "", _load(commands[""]))
     else:
         subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-        for name, command in commands.items():
+        for name, command in ((name, _load(command)) for name, command in commands.items()):
             help_line = (command.__doc__ or "").splitlines()[0]
             subparser = subparsers.add_parser(name, help=help_line, description=help_line, allow_abbrev=False)
             _declare(subparser, name, command)
     args = parser.parse_args(argv)
     # The command as typed goes into reports, so that a stranger can repeat them.
-    args.command_line = [prog, *(sys.argv[1:] if argv is None else argv)]
+    args.command_line = [prog, *words]
     # A file's name may hold bytes that are no UTF-8, which Python keeps as surrogates and refuses to print.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -71,6 +77,10 @@ def run_cli(
         if args.traceback:
             raise
         return _report(prog, error)
+
+
+def _load(command: Union[str, Command]) -> Command:
+    return cast(Command, importlib.import_module(command)) if isinstance(command, str) else command
 
 
 def _declare(parser: argparse.ArgumentParser, name: str, command: Command) -> None:
@@ -99,11 +109,9 @@ def _report(prog: str, error: BaseException) -> int:
     return error.exit_code if isinstance(error, EdgevisionError) else 2
 
 
-def device_commands() -> dict[str, Command]:
-    """Return the subcommands of `edgevision-device`, for a command line that offers them too."""
-    from ._commands import check, classify, service, stream
-
-    return {"classify": classify, "stream": stream, "check": check, "service": service}
+def device_commands() -> dict[str, str]:
+    """Return the subcommands of `edgevision-device` and their modules, for a command line that offers them too."""
+    return {name: f"{__package__}._commands.{name}" for name in ("classify", "stream", "check", "service")}
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:

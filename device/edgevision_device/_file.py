@@ -103,7 +103,6 @@ def read_model_file(path: str | os.PathLike[str], given: Optional[Metadata] = No
         raise FileError(f"cannot read the model file {path}: {error.strerror}") from error
     format = _format_of(path, content)
     record_and_end = (_tflite_record if format == "tflite" else _onnx_record)(content)
-    sha256 = hashlib.sha256(content).hexdigest()
     if record_and_end is None:
         # The writer's mark survives in most damaged copies; none of those may pass as somebody else's file.
         if _JSON.encode() in content or _SEAL.encode() in content:
@@ -113,19 +112,22 @@ def read_model_file(path: str | os.PathLike[str], given: Optional[Metadata] = No
                 f"{path} was not written by edgevision, or was cut short: export it again, "
                 "or say what it lacks with --labels FILE, --resize MODE and --pixels RANGE"
             )
+        sha256 = hashlib.sha256(content).hexdigest()
         return ModelFile(path, format, content, given, sha256, len(content), foreign=True)
     record, model_bytes = record_and_end
     tail = content[model_bytes:-_SEAL_BYTES]
     if hashlib.sha256(tail).hexdigest().encode() != content[-_SEAL_BYTES:]:
         raise DamagedFileError(f"{path} is damaged: its metadata does not match the seal; copy or export it again")
     model = content[:model_bytes]
-    if record["size_bytes"] != len(model) or record["sha256"] != hashlib.sha256(model).hexdigest():
+    digest = hashlib.sha256(model)
+    if record["size_bytes"] != len(model) or record["sha256"] != digest.hexdigest():
         raise DamagedFileError(f"{path} is damaged: the model does not match its SHA-256; copy or export it again")
     if given is not None:
         raise FileError(
             f"{path} describes itself; leave out --labels, --resize and --pixels, --color-order and --logits"
         )
-    return ModelFile(path, format, model, Metadata.from_record(record), sha256, len(content))
+    digest.update(content[model_bytes:])
+    return ModelFile(path, format, model, Metadata.from_record(record), digest.hexdigest(), len(content))
 
 
 def _format_of(path: Path, content: bytes) -> str:

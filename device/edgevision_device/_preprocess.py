@@ -84,7 +84,9 @@ def _resize(cv2: Any, picture: npt.NDArray[np.uint8], size_wh: tuple[int, int]) 
         # The few pixels at the edges that fill no whole fold go: less than one pixel of the result on each side.
         left, top = (width - folded_wh[0] * fold_w) // 2, (height - folded_wh[1] * fold_h) // 2
         whole = picture[top : top + folded_wh[1] * fold_h, left : left + folded_wh[0] * fold_w]
-        picture = cv2.resize(whole, folded_wh, interpolation=cv2.INTER_AREA)
+        # Halving: INTER_LINEAR reads just the pixels of the average, and takes a third of the time for 2 × 1 pixels.
+        halving = max(fold_w, fold_h) == 2
+        picture = cv2.resize(whole, folded_wh, interpolation=cv2.INTER_LINEAR if halving else cv2.INTER_AREA)
         if folded_wh == size_wh:
             return picture
     return cv2.resize(picture, size_wh, interpolation=cv2.INTER_LINEAR)

@@ -25,10 +25,12 @@ class Runtime(Protocol):
     """
 
     name: str
-    version: str
     threads: int
     input: Tensor
     output: Tensor
+
+    @property
+    def version(self) -> str: ...
 
     def run(self, input_nhwc: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Run the model once on an array of the input's shape and dtype; return the output, `(1, labels)`.

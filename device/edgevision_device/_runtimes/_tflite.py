@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import importlib.metadata
 from typing import Any, Optional
 
 import numpy as np
@@ -25,7 +24,6 @@ class TfliteRuntime:
                 f"tflite-runtime needs numpy below 2, found {np.__version__}; pip install 'numpy<2'"
             )
         self.name = name
-        self.version = importlib.metadata.version(PACKAGES[name].distribution)
         self.threads = threads
         # Held here: the interpreter does not keep it alive (tensorflow/lite/python/interpreter.py).
         self._delegates = [] if delegate is None else [_load_delegate(module, delegate)]
@@ -46,6 +44,13 @@ class TfliteRuntime:
         self.output = _tensor(outputs[0])
         self._input_index = inputs[0]["index"]
         self._output_index = outputs[0]["index"]
+
+    @property
+    def version(self) -> str:
+        """The package's, which only a search of all that is installed can tell."""
+        import importlib.metadata
+
+        return importlib.metadata.version(PACKAGES[self.name].distribution)
 
     def run(self, input_nhwc: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Run the model once; the returned array is the caller's."""
