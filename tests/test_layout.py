@@ -121,7 +121,7 @@ def test_importing_loads_nothing_heavy(package: str) -> None:
 
 
 def test_a_command_imports_what_it_needs() -> None:
-    line = "import sys, edgevision_device; edgevision_device.main(['classify', 'none.tflite', 'none.png'])"
+    line = "import sys; from edgevision_device._cli import main; main(['classify', 'none.tflite', 'none.png'])"
     names = [f"edgevision_device.{name}" for name in ("_stream", "_sources", "_sinks", "_service", "_probe", "_public")]
     assert run(f"{line}; print([name for name in {names} if name in sys.modules])") == "[]\n"
 
