@@ -40,8 +40,8 @@ it changes, and on SIGHUP; one that is bad is refused, and the one before runs o
 What is wrong with source, file or sink is said once on stderr, and once when it is over.
 
 Ctrl-C or SIGTERM ends the stream with its summary, and keeps what was recorded. Exit code: what is live (a camera, an
-address, a replay with --fps) ends with 0, whatever was lost. Files and folders end with 130 or 143 when a signal cut them
-short, and with 1 when records of theirs were lost.
+address, a replay with --fps) ends with 0, whatever was lost. Files and folders end with 130 or 143 when a signal cut
+them short, and with 1 when records of theirs were lost.
 """
 
 
