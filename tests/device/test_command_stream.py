@@ -108,6 +108,14 @@ def test_it_stops_where_it_is_told(command: Command, model: Path, clip: Path) ->
     assert last["summary"]["frames"] == len(records)
 
 
+def test_an_address_can_stand_in_a_variable(command: Command, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGEVISION_YARD", "test://?frames=3&size=64x48")
+    assert len(command("stream", model, "--source", "$EDGEVISION_YARD").stdout.splitlines()) == 3
+    done = command("stream", model, "--source", "$EDGEVISION_BARN")
+    assert done.returncode == 2
+    assert "there is no such environment variable; export EDGEVISION_BARN=" in done.stderr
+
+
 def test_a_broken_picture_is_named_and_left_out(command: Command, model: Path, photos: Path) -> None:
     (photos / "red flat/broken.png").write_bytes(b"no picture")
     done = command("stream", model, "--source", photos, "--json")

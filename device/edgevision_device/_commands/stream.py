@@ -26,6 +26,7 @@ from .._swap import FollowedClassifier
 from ._model import add_model_arguments, open_model
 from ._sinks import add_sink_arguments, check_sinks, lost_records, open_sinks
 from ._source import add_source_arguments, check_sources, open_sources
+from ._variables import read_variables
 
 _EPILOG = """\
 Cameras and addresses keep only the newest frame: a slow model drops frames, and what it labels is never old. Files and
@@ -38,6 +39,9 @@ stderr: the summary (without --json), and what went wrong.
 A camera or address that breaks off is opened again, with --no-reconnect it is an error. The file is opened again when
 it changes, and on SIGHUP; one that is bad is refused, and the one before runs on. Both only where the source is live.
 What is wrong with source, file or sink is said once on stderr, and once when it is over.
+
+--source, --mqtt and --webhook take '$EDGEVISION_NAME' for an address that holds a password: it is read from that
+environment variable, and stands in no list of processes.
 
 Ctrl-C or SIGTERM ends the stream with its summary, and keeps what was recorded. Exit code: what is live (a camera, an
 address, a replay with --fps) ends with 0, whatever was lost. Files and folders end with 130 or 143 when a signal cut
@@ -67,6 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    args = read_variables(args)
     rule = DecisionRule(args.threshold, args.smooth, args.hysteresis)
     check_sources(args)
     check_sinks(args)
