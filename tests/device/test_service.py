@@ -230,7 +230,7 @@ def test_secrets_are_for_root_alone(
 ) -> None:
     monkeypatch.setenv("EDGEVISION_YARD", 'rtsp://me:hush5"`$\\@yard/')
     monkeypatch.setenv("EDGEVISION_MQTT_PASSWORD", "hush6")
-    monkeypatch.setenv("EDGEVISION_CACHE", "/root/.cache")
+    monkeypatch.setenv("EDGEVISION_CACHE", "/var/cache/mine")
     _, unit, _ = install(*SECRETS, "--dry-run")
     assert "hush" not in unit
     assert not (tmp_path / "units").exists()
