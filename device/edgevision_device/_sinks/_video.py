@@ -66,7 +66,7 @@ class Video(SlowSink[StreamResult]):
         return result
 
     def deliver(self, item: StreamResult) -> None:
-        """Draw and encode a frame. Raises OSError if the disk is nearly full, UsageError if there is no such encoder."""
+        """Draw and encode a frame. Raises OSError if the disk is nearly full, UsageError if no encoder takes it."""
         if self._refused is not None:
             raise UsageError(self._refused)
         cv2 = load_opencv()
