@@ -2,72 +2,96 @@
 
     python benchmarks/stream_soak.py tests/device/data/tiny.int8.tflite --frames 200000 --json soak.json
 
-The loop runs as `edgevision-device stream` runs it, with statistics; the records go to a file that is rotated and to
-lines of text, while another thread asks for summaries as the web page does. Resident memory is read every `--every`
-frames; its slope is taken over the second half, when everything that is made once is there. Exit status 1 if the
-slope's 95 % interval lies above `--most` bytes a frame, or if a thread or an open file is left.
+It runs `edgevision-device stream` itself, in this process, on two live sources of 1000 frames a second: with a model
+file that is followed and replaced now and then, records on stdout and, in the background, to a file that is rotated,
+and the web page, whose picture, values and metrics other threads read. Resident memory is read every `--every` frames;
+its slope is taken over the second half, when everything that is made once is there. Exit status 1 if the slope's 95 %
+interval lies above `--most` bytes a frame, if a record was lost, or if a thread or an open file is left. `--frames
+2400 --every 100 --most 1000` takes seconds: it says whether all of that works, and nothing of memory.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gc
+import http.client
 import io
 import json
 import os
+import shutil
+import socket
 import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 
-from edgevision_device import (
-    ArraySource,
-    Classifier,
-    JsonLinesFile,
-    Sink,
-    StreamStatistics,
-    TextLines,
-    stream,
-)
-from stream_overhead import moving_pictures
+from edgevision_device import main as device
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
-class Nowhere(io.StringIO):
-    """Counts what is written and keeps none of it."""
+class Lines(io.StringIO):
+    """Stands for stdout: counts lines, keeps the last one only, and does something every so many."""
 
-    written = 0
+    def __init__(self, readings: np.ndarray, every: int, file: Path) -> None:
+        super().__init__()
+        self.last = ""
+        self._count = 0
+        self._readings, self._every, self._file = readings, every, file
 
     def write(self, text: str, /) -> int:
-        """Count."""
-        self.written += len(text)
+        """Count. Each result is a line, written by the loop's thread."""
+        self.last = text.strip() or self.last
+        if text.endswith("\n"):
+            self._count += 1
+            number = self._count // self._every
+            if self._count % self._every == 0 and number <= len(self._readings):
+                self._readings[number - 1] = self._count, resident_bytes()
+                if number % (len(self._readings) // 12) == 0:
+                    replace(self._file)
         return len(text)
 
 
 class Reader(threading.Thread):
-    """Asks for both summaries ten times a second, as a web page or a scraper does."""
+    """Reads what the web page serves at an address, again and again, as a browser or a scraper does."""
 
-    def __init__(self, totals: StreamStatistics) -> None:
-        super().__init__(name="soak-reader", daemon=True)
-        self._totals = totals
+    def __init__(self, port: int, path: str) -> None:
+        super().__init__(name=f"soak{path}", daemon=True)
+        self._port, self._path = port, path
         self._end = threading.Event()
-        self.reads = 0
+        self.read_bytes = 0
 
     def run(self) -> None:
         """Read until told to end."""
         while not self._end.wait(0.1):
-            self._totals.summary().to_record()
-            self._totals.window().to_record()
-            self.reads += 1
+            connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
+            # Not there yet or no longer, or hung up in the middle.
+            with contextlib.closing(connection), contextlib.suppress(OSError, http.client.HTTPException):
+                connection.request("GET", self._path)
+                answer = connection.getresponse()
+                while piece := answer.read1(65536):
+                    self.read_bytes += len(piece)
 
     def end(self) -> None:
-        """End."""
+        """End, once nobody answers any more."""
         self._end.set()
         self.join()
+
+
+def replace(file: Path) -> None:
+    """Put a copy of a file in its place: another file to whoever follows it."""
+    shutil.copy(file, f"{file}.new")
+    os.replace(f"{file}.new", file)
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on just now."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
 
 
 def resident_bytes() -> int:
@@ -109,46 +133,56 @@ def slope(frames: list[int], values: list[int]) -> tuple[float, float, float]:
     return float(np.median(slopes)), float(low), float(high)
 
 
-def soak(classifier: Classifier, frames: int, every: int, folder: Path) -> dict[str, Any]:
-    """Run the loop; return what goes into the JSON record."""
-    pictures = moving_pictures((64, 48), 7)
-    list(stream(classifier, ArraySource(pictures, "bgr"), frames=5))  # what is made once, by native code too
-    gc.collect()
-    files_before, threads_before = open_files(), native_threads()
-    totals = StreamStatistics()
-    reader = Reader(totals)
-    reader.start()
-    sinks: list[Sink] = [
-        JsonLinesFile(folder / "soak.jsonl", rotate_bytes=1_000_000, keep_files=2),
-        TextLines(Nowhere()),
-    ]
+def command(file: Path, frames: int, out: Optional[Path], port: int) -> int:
+    """Run the command that people run; return its exit code."""
+    words = ["stream", str(file), "--threads", "1", "--frames", str(frames), "--json", "--web", str(port)]
+    for width in (64, 80):
+        words += ["--source", f"test://?size={width}x48&fps=1000"]
+    if out is not None:
+        words += ["--out", str(out), "--rotate-mb", "1", "--keep", "2"]
+    return device(words)
+
+
+def soak(source: Path, frames: int, every: int, folder: Path) -> dict[str, Any]:
+    """Run the command; return what goes into the JSON record."""
+    file = Path(shutil.copy(source, folder))
     # Made now: a list that grows would be part of what it measures.
     readings = np.zeros((frames // every, 2), np.int64)
-    began_s = time.monotonic()
-    with ArraySource(pictures, "bgr", repeat=frames // len(pictures) + 1) as source:
-        for number, result in enumerate(stream(classifier, source, frames=frames), 1):
-            totals.add(result)
-            for sink in sinks:
-                sink.write(result)
-            if number % every == 0:
-                readings[number // every - 1] = number, resident_bytes()
-    took_s = time.monotonic() - began_s
-    for sink in sinks:
-        sink.close()
-    reader.end()
-    summary = totals.summary()
+    lines = Lines(readings, every, file)
+    with contextlib.redirect_stdout(Lines(np.zeros((12, 2), np.int64), frames, file)):
+        command(file, 20, None, free_port())  # what is made once, by native code too
     gc.collect()
+    files_before, threads_before = open_files(), native_threads()
+    port = free_port()
+    readers = [Reader(port, path) for path in ("/events", "/stream.mjpg", "/metrics")]
+    for reader in readers:
+        reader.start()
+    began_s = time.monotonic()
+    with contextlib.redirect_stdout(lines):
+        exit_code = command(file, frames, folder / "soak.jsonl", port)
+    took_s = time.monotonic() - began_s
+    for reader in readers:
+        reader.end()
+    # Threads of sources that nobody waits for end by themselves.
+    while native_threads() > threads_before and time.monotonic() - began_s - took_s < 10:
+        time.sleep(0.01)
+    gc.collect()
+    summary = json.loads(lines.last)["summary"]
     curve: list[tuple[int, int]] = [(int(number), int(value)) for number, value in readings]
     half = curve[len(curve) // 2 :]
     typical, low, high = slope([number for number, _ in half], [value for _, value in half])
     return {
-        "file": str(classifier.file.path),
-        "runtime": f"{classifier.runtime.name} {classifier.runtime.version}",
-        "frames": summary.frames,
-        "dropped": summary.dropped,
+        "file": str(source),
+        "runtime": f"{summary['runtime']} {summary['runtime_version']}",
+        "exit_code": exit_code,
+        "frames": summary["frames"],
+        "dropped": summary["dropped"],
+        "lost": summary["lost"],
+        "troubles": summary["health"]["times"],
+        "swaps": summary["swaps"],
         "seconds": round(took_s, 1),
         "fps": round(frames / took_s, 1),
-        "reads": reader.reads,
+        "read_bytes": {reader.name: reader.read_bytes for reader in readers},
         "slope_bytes_per_frame": typical,
         "slope_low": low,
         "slope_high": high,
@@ -183,12 +217,13 @@ def main() -> int:
     if args.every < 1 or args.frames < 12 * args.every:
         parser.error("--frames must be at least 12 times --every")
     with tempfile.TemporaryDirectory() as folder:
-        record = soak(Classifier(args.file, threads=1), args.frames, args.every, Path(folder))
+        record = soak(Path(args.file), args.frames, args.every, Path(folder))
     passed = (
         record["slope_low"] <= args.most
         and record["threads_after"] <= record["threads_before"]
         and not record["files_left"]
-        and record["dropped"] == 0
+        and not record["lost"]
+        and record["exit_code"] == 0
         and record["frames"] == args.frames
     )
     record["passed"] = passed
@@ -202,6 +237,8 @@ def main() -> int:
     )
     print(f"threads {record['threads_before']} before, {record['threads_after']} after; files left open: "
           f"{', '.join(record['files_left']) or 'none'}")  # fmt: skip
+    print(f"{record['dropped']:,} frames dropped, records lost: {record['lost'] or 'none'}; "
+          f"the file took over {record['swaps']} times; bytes read: {record['read_bytes']}")  # fmt: skip
     print("passed" if passed else "FAILED")
     return 0 if passed else 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -69,7 +70,8 @@ class Health:
 
     def _tell(self, line: str) -> None:
         if self._say is not None:
-            self._say(line)
+            with contextlib.suppress(OSError):  # nobody reads any more: no reason for a part to stop
+                self._say(line)
 
 
 class _Trouble:

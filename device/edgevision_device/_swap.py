@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Optional, TypeVar
 
 import numpy as np
 
 from ._classifier import Classifier
-from ._errors import EdgevisionError
 from ._health import Health
 
 __all__ = ["FollowedClassifier"]
@@ -50,9 +51,9 @@ class FollowedClassifier:
         self._open, self._health, self._every_s = open, health, every_s
         self._current = classifier
         self._path = self._current.file.path
-        self._known = _mark(self._path)
-        self._wake = threading.Event()
-        self._asked = self._stopped = False
+        self._known: _Mark = None
+        self._stopped = threading.Event()
+        self._asked = False
         self.swaps = 0
         self._thread = threading.Thread(target=self._follow, name="edgevision-model", daemon=True)
         self._thread.start()
@@ -62,14 +63,13 @@ class FollowedClassifier:
         return self._current
 
     def reload(self) -> None:
-        """Open the file again soon, changed or not. May be called from a signal handler."""
+        """Open the file again at the next look, changed or not. May be called from a signal handler."""
+        # Nothing that takes a lock: a second signal may come inside the handler of the first.
         self._asked = True
-        self._wake.set()
 
     def close(self) -> None:
         """Follow no longer."""
-        self._stopped = True
-        self._wake.set()
+        self._stopped.set()
         self._thread.join(_JOIN_S)
 
     def __enter__(self: _Self) -> _Self:
@@ -79,13 +79,14 @@ class FollowedClassifier:
         self.close()
 
     def _follow(self) -> None:
-        before = self._known
-        while True:
-            self._wake.wait(self._every_s)
-            self._wake.clear()
-            if self._stopped:
-                return
-            asked, self._asked = self._asked, False
+        # What runs was read some time ago. The mark comes before the bytes, so that a change in between is seen later.
+        before = _mark(self._path)
+        if _sha256(self._path) == self._current.file.sha256:
+            self._known = before
+        while not self._stopped.wait(self._every_s):
+            asked = self._asked
+            if asked:
+                self._asked = False
             now = _mark(self._path)
             settled, before = now == before, now
             # A file that is gone is about to be replaced, or was deleted: the one in memory runs on.
@@ -97,10 +98,10 @@ class FollowedClassifier:
         try:
             classifier = self._open()
             classifier.run(np.zeros((1, *classifier.metadata.size_wh[::-1], 3), np.uint8))
-        except EdgevisionError as error:
-            self._health.trouble("model", f"{error}; the one before runs on")
         except MemoryError:
             self._health.trouble("model", f"no memory to open {self._path} beside the one that runs, which runs on")
+        except Exception as error:  # whatever it is, the thread goes on to look
+            self._health.trouble("model", f"{str(error) or type(error).__name__}; the one before runs on")
         else:
             self._current = classifier
             self.swaps += 1
@@ -114,3 +115,11 @@ def _mark(path: str | os.PathLike[str]) -> _Mark:
     except OSError:
         return None
     return state.st_ino, state.st_mtime_ns, state.st_size
+
+
+def _sha256(path: Path) -> Optional[str]:
+    """Return the hash of a file; None if it cannot be read."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return None

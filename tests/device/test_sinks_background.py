@@ -17,6 +17,7 @@ from fakes import result_of, until
 
 from edgevision_device import Health, JsonLinesFile, StreamResult
 from edgevision_device._sinks import Background, SlowSink, UndeliverableError
+from edgevision_device._sinks._background import pause_after
 
 
 class Peer(SlowSink[int]):
@@ -95,13 +96,15 @@ def test_a_peer_that_is_down_is_said_once_and_nothing_is_lost(health: Health, li
     assert len(lines) == 2
 
 
-def test_pauses_between_attempts_grow(health: Health) -> None:
+def test_pauses_between_attempts_grow_up_to_a_limit() -> None:
+    assert [pause_after(failures, 3.0) for failures in (1, 2, 3, 4, 5, 6, 10**6)] == [0.25, 0.5, 1, 2, 3, 3, 3]
+
+
+def test_what_was_not_delivered_in_the_end_is_lost(health: Health) -> None:
     peer = Peer(refuse)
     with Background(peer, health) as sink:
-        began_s = time.monotonic()
         sink.write(result_of(0))
-        until(lambda: len(peer.attempted) == 3)
-        assert time.monotonic() - began_s == pytest.approx(0.25 + 0.5, abs=0.3)
+        until(lambda: len(peer.attempted) == 2)
     assert sink.lost == 1
 
 
@@ -122,6 +125,47 @@ def test_a_full_queue_loses_what_the_sink_says_and_counts(
     assert peer.delivered == kept
     assert sink.lost == 6
     assert lines[0] == "sink peer: does not keep up; 4 kept, 1 lost"
+
+
+def test_a_sink_that_is_merely_slow_is_said_once(health: Health, lines: list[str]) -> None:
+    go = threading.Semaphore(0)
+    peer = Peer(lambda item: go.acquire(timeout=30))
+    peer.keep = 10
+    with Background(peer, health) as sink:
+        sink.write(result_of(0))
+        until(lambda: peer.attempted == [0])
+        for number in range(1, 12):
+            sink.write(result_of(number))
+        for rounds in range(1, 20):  # one is delivered, two come
+            go.release()
+            until(lambda rounds=rounds: len(peer.attempted) == 1 + rounds)
+            sink.write(result_of(rounds))
+            sink.write(result_of(rounds))
+        assert lines == ["sink peer: does not keep up; 11 kept, 1 lost"]
+        for _ in range(100):
+            go.release()
+        until(lambda: health.ok)
+    assert len(lines) == 2
+    assert lines[1].startswith("sink peer: works again")
+
+
+@pytest.mark.parametrize("wait", [False, True])
+def test_a_sink_goes_on_where_nobody_hears_what_is_wrong(wait: bool) -> None:
+    """As with stderr into a pipe whose reader is gone: each line to it is an error."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "wb", buffering=0) as stderr:
+        health = Health(lambda line: stderr.write(f"{line}\n".encode()) and None)
+        peer = Peer(lambda item: refuse(item) if item == 0 else None)
+        peer.attempts, peer.keep = 2, 3
+        with Background(peer, health, wait=wait) as sink:
+            sink.write(result_of(0))
+            until(lambda: len(peer.attempted) == 2)
+            for number in range(1, 10):
+                sink.write(result_of(number))
+                until(lambda number=number: number in peer.delivered)
+    assert peer.closed_by == "edgevision-peer"
+    assert (sink.lost, health.ok) == (1, True)
 
 
 def test_of_pictures_only_the_newest_is_wanted(health: Health, lines: list[str]) -> None:
@@ -264,6 +308,60 @@ def test_appending_goes_on_after_the_last_whole_line(rest: str, tmp_path: Path) 
         sink.write(result_of(1))
         sink.write(result_of(2))
     assert ids(path) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("before", ["", '{"frame": 8}\n'])
+def test_appending_keeps_a_last_record_that_lacks_its_newline(before: str, tmp_path: Path) -> None:
+    path = tmp_path / "labels.jsonl"
+    path.write_text(before + '{"frame": 9, "label": "K\\u00e4se"}')
+    with JsonLinesFile(path, append=True) as sink:
+        sink.write(result_of(10))
+    assert ids(path) == [8, 9, 10][not before :]
+
+
+def test_appending_to_a_file_that_is_full_begins_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "labels.jsonl"
+    path.write_text('{"frame": 0}\n')
+    with JsonLinesFile(path, append=True, rotate_bytes=13) as sink:
+        sink.write(result_of(1))
+    assert (ids(tmp_path / "labels.jsonl.1"), ids(path)) == ([0], [1])
+
+
+@pytest.mark.parametrize("append", [False, True])
+def test_a_file_that_others_empty_goes_on_from_its_start(append: bool, tmp_path: Path) -> None:
+    """As logrotate does with copytruncate."""
+    path = tmp_path / "labels.jsonl"
+    path.write_text('{"frame": 0}\n')
+    with JsonLinesFile(path, append=append) as sink:
+        sink.write(result_of(1))
+        os.truncate(path, 0)
+        sink.write(result_of(2))
+        sink.write(result_of(3))
+    assert ids(path) == [2, 3]
+
+
+def test_a_disk_that_is_full_after_others_emptied_the_file_leaves_whole_lines(tmp_path: Path) -> None:
+    """In a process of its own, whose files may not grow beyond 1,000 bytes."""
+    pytest.importorskip("resource", reason="not on Windows")
+    path = tmp_path / "labels.jsonl"
+    program = f"""if True:
+        import os, resource, sys
+        sys.path.append({str(Path(__file__).parent)!r})
+        import fakes
+        from edgevision_device import JsonLinesFile
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+        sink = JsonLinesFile({str(path)!r})
+        for number in range(100):
+            try:
+                sink.write(fakes.result_of(number))
+            except OSError:
+                os.truncate({str(path)!r}, 0)
+                sink.write(fakes.result_of(number))
+    """
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    found = ids(path)
+    assert found == list(range(found[0], 100))
 
 
 def test_a_file_that_was_moved_away_is_begun_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -139,6 +139,37 @@ def test_a_video_stops_before_the_disk_is_full(tmp_path: Path, monkeypatch: pyte
     assert lines[0].startswith("sink video: only ")
 
 
+def test_a_video_that_no_encoder_takes_is_given_up_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any
+) -> None:
+    lines: list[str] = []
+    video = Video(tmp_path / "out.mp4", fps=10, live=False)
+    wide = result_of(picture=np.zeros((48, 9000, 3), np.uint8))  # mp4v ends at 8192
+    with pytest.raises(UsageError, match=r"cannot encode mp4v into \.mp4"):
+        video.write(wide)
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr("edgevision_device._sinks._video._open_writer", None)  # is not asked again
+    with Background(video, Health(lines.append)) as sink:
+        for _ in range(5):
+            sink.write(wide)
+        fakes.until(lambda: lines)
+    assert (len(lines), "cannot encode mp4v" in lines[0]) == (1, True)
+    assert list(tmp_path.iterdir()) == []
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_video_begins_when_the_disk_has_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cv2: Any) -> None:
+    path = tmp_path / "out.avi"
+    with Video(path, fps=10, live=False) as video:
+        with monkeypatch.context() as full:
+            full.setattr("edgevision_device._sinks._video._LEAST_FREE_BYTES", 10**18)
+            with pytest.raises(OSError, match="MB are free"):
+                video.write(result_of(picture=grey(1)))
+        assert list(tmp_path.iterdir()) == []
+        video.write(result_of(picture=grey(2)))
+    assert shades(frames_of(path, cv2)[0]) == [2]
+
+
 @pytest.mark.parametrize("name", ["out", "out.gif", "out.MPG"])
 def test_a_video_of_a_kind_that_is_not_known_is_refused(name: str) -> None:
     with pytest.raises(UsageError, match=r"must end in one of \.avi, \.mkv, \.mov, \.mp4"):

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -112,6 +115,63 @@ def test_it_can_be_asked_to_look_again(followed: FollowedClassifier, said: list[
     followed.reload()
     until(lambda: followed() is not old)
     assert (followed.swaps, said) == (1, [])
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="needs POSIX signals")
+def test_a_signal_within_the_handler_of_a_signal_may_ask_too(path: Path) -> None:
+    """In a process of its own: a main thread that waits for itself cannot be ended otherwise."""
+    program = f"""if True:
+        import signal, sys, threading
+        from edgevision_device import Classifier, FollowedClassifier, Health
+        path = {str(path)!r}
+        asked = []
+        def hang_up(signum, frame):
+            followed.reload()
+            asked.append(signum)
+        def again(frame, event, argument):
+            signal.raise_signal(signal.SIGHUP)
+            return again
+        with FollowedClassifier(Classifier(path), lambda: Classifier(path), Health(), every_s=0.02) as followed:
+            signal.signal(signal.SIGHUP, hang_up)
+            sys.settrace(again)  # at each line that runs while the first signal is handled, another one comes
+            hang_up(signal.SIGHUP, None)
+            sys.settrace(None)
+            assert len(asked) > 3
+            while not followed.swaps:
+                threading.Event().wait(0.01)
+    """
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_file_that_changed_before_it_was_followed_takes_over(
+    path: Path, resealed: Callable[..., Path], health: Health, said: list[str]
+) -> None:
+    """As while a camera was opened, which takes seconds."""
+    old = Classifier(path)
+    replace(path, resealed("tiny.float32.tflite", labels=tuple("ABCD")).read_bytes())
+    with FollowedClassifier(old, lambda: Classifier(path), health, every_s=0.02) as followed:
+        until(lambda: followed.swaps)
+        assert (followed().metadata.labels, said) == (tuple("ABCD"), [])
+
+
+def test_whatever_goes_wrong_is_said_and_the_file_followed_further(path: Path, health: Health, said: list[str]) -> None:
+    """As where the system has no memory for the process in which a foreign file is tried."""
+    errors: list[Exception] = [OSError(12, "Cannot allocate memory"), AssertionError()]
+
+    def open() -> Classifier:
+        if errors:
+            raise errors.pop(0)
+        return Classifier(path)
+
+    with FollowedClassifier(Classifier(path), open, health, every_s=0.02) as followed:
+        for left in (1, 0):
+            followed.reload()
+            until(lambda left=left: len(errors) == left and not health.ok)
+        assert said == ["model: [Errno 12] Cannot allocate memory; the one before runs on"]
+        followed.reload()
+        until(lambda: health.ok)
+        assert followed.swaps == 1
 
 
 def test_frames_go_on_while_the_file_changes(

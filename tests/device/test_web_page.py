@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,7 +55,7 @@ def result_of(id: int, *, source: str, label: int, red: int) -> StreamResult:
 
 
 class Running:
-    """A page with two cameras that can be stopped."""
+    """A page with two cameras that can be stopped, together or one of them."""
 
     def __init__(self) -> None:
         self.health = Health()
@@ -69,6 +71,7 @@ class Running:
         self.flowing.set()
         self.over = threading.Event()
         self.label = 0
+        self.sources = [("left", 200), ("right", 20)]
         self._thread = threading.Thread(target=self._write)
         self._thread.start()
 
@@ -76,7 +79,7 @@ class Running:
         number = 0
         while not self.over.wait(0.05):
             if self.flowing.is_set():
-                for source, red in (("left", 200), ("right", 20)):
+                for source, red in self.sources:
                     result = result_of(number, source=source, label=self.label, red=red)
                     self.statistics.add(result)
                     self.web.write(result)
@@ -188,6 +191,58 @@ def test_a_person_looks_and_clicks(browser: Any, running: Running, tmp_path: Pat
     until(lambda: text_of(browser, "state") == "not connected")
 
 
+def cover_of(browser: Any) -> str:
+    return browser.find_element("id", "cover").text
+
+
+def test_the_picture_of_a_camera_that_is_silent_is_covered(browser: Any, running: Running) -> None:
+    browser.get(f"http://127.0.0.1:{running.web.port}/?token={TOKEN}")
+    until(lambda: text_of(browser, "state") == "running" and not cover_of(browser))
+    running.sources = running.sources[1:]
+    until(lambda: cover_of(browser).startswith("No frame for"))
+    assert text_of(browser, "state") == "1 of 2 silent"
+    assert text_of(browser, "fps") != "0"
+    browser.find_element("css selector", "#source option[value=right]").click()
+    until(lambda: not cover_of(browser))
+    running.flowing.clear()
+    until(lambda: text_of(browser, "state") == "no frames")
+    assert text_of(browser, "fps") == "0"
+
+
+def test_a_page_without_room_for_its_picture_says_so_and_asks_with_pauses(
+    browser: Any, running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    access = running.web._access  # pyright: ignore[reportPrivateUsage]
+    check = access.check
+
+    def count(request: Any) -> Any:
+        asked.append(request.path)
+        return check(request)
+
+    monkeypatch.setattr(access, "check", count)
+    until(lambda: len(running.web._newest) == 2)  # pyright: ignore[reportPrivateUsage]
+    running.flowing.clear()
+    with contextlib.ExitStack() as viewers:
+        for _ in range(8):
+            viewer = viewers.enter_context(socket.create_connection(("127.0.0.1", running.web.port)))
+            head = f"GET /stream.mjpg HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n\r\n"
+            viewer.sendall(head.encode())
+            assert viewer.recv(12) == b"HTTP/1.1 200"
+        asked.clear()
+        browser.get(f"http://127.0.0.1:{running.web.port}/?token={TOKEN}")
+        until(lambda: cover_of(browser).startswith("No picture"))
+        # The message stays while values come, and not each of them asks for the picture.
+        browser.execute_script(WATCH_COVER)
+        until(lambda: len(browser.execute_script("return seen")) >= 16)
+        assert {each[:10] for each in browser.execute_script("return seen")} == {"No picture"}
+        assert asked.count("/stream.mjpg") <= 8
+    running.flowing.set()
+    until(lambda: not cover_of(browser))
+    until(lambda: browser.execute_script("return document.getElementById('picture').naturalWidth") == 320)
+    assert text_of(browser, "state") == "running"
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1200])
 def test_it_fits_and_can_be_read(
@@ -209,6 +264,12 @@ def test_it_fits_and_can_be_read(
     assert len(contrasts) > 20
     assert [each for each in contrasts if each[1] < 4.5] == []
 
+
+WATCH_COVER = """
+window.seen = [];
+const cover = document.getElementById("cover");
+events.addEventListener("message", () => seen.push(cover.hidden ? "" : cover.textContent));
+"""
 
 CONTRASTS = """
 const light = color => {

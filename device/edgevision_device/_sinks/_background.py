@@ -158,8 +158,8 @@ class Background(Sink):
         attempts = 0  # at the first item
         while True:
             with self._changed:
-                pause_s = min(_RETRY_S * 2 ** min(self._failed - 1, 20), self._sink.retry_most_s)
-                self._changed.wait_for(self._can_go_on, pause_s if self._failed else _IDLE_S)
+                pause_s = pause_after(self._failed, self._sink.retry_most_s) if self._failed else _IDLE_S
+                self._changed.wait_for(self._can_go_on, pause_s)
                 if self._ends_s is not None and (not self._queue or time.monotonic() > self._ends_s):
                     break
                 item = self._queue.popleft() if self._queue else None
@@ -177,6 +177,7 @@ class Background(Sink):
                 hopeless, reason = isinstance(error, UndeliverableError), reason_of(error)
             with self._changed:
                 self._busy = False
+                well = delivered and self._keeps_up()
                 if reason is None:
                     self._failed = attempts = 0
                 else:
@@ -188,12 +189,16 @@ class Background(Sink):
                 self._health.trouble(self._part, f"{reason}; {self._count()}")
                 if self._ends_s is not None:
                     break
-            elif delivered:
+            elif well:
                 self._health.well(self._part)
         self._finish()
 
     def _can_go_on(self) -> bool:
         return self._ends_s is not None or (not self._failed and len(self._queue) > 0)
+
+    def _keeps_up(self) -> bool:
+        """Whether nothing was lost for a while. One delivery of a slow sink makes room for one item, and no more."""
+        return self._wait or not self._sink.promised or 2 * len(self._queue) < self._sink.keep
 
     def _return(self, item: Any, attempts: int, hopeless: bool) -> bool:
         """Put an item back that was not delivered; return whether it was given up instead."""
@@ -220,6 +225,11 @@ class Background(Sink):
 
     def _count(self) -> str:
         return f"{len(self._queue) + self._busy} kept, {self.lost} lost"
+
+
+def pause_after(failures: int, most_s: float) -> float:
+    """Return how long to wait after so many failures in a row."""
+    return min(_RETRY_S * 2 ** min(failures - 1, 20), most_s)
 
 
 def reason_of(error: BaseException) -> str:

@@ -21,6 +21,7 @@ __all__ = ["JsonLines", "JsonLinesFile", "rotated"]
 
 #: How often it is looked whether the file is still the one that has the name.
 _LOOK_S = 1.0
+_LONGEST_RECORD = 1_000_000
 
 
 class JsonLines(Sink):
@@ -42,7 +43,7 @@ class JsonLinesFile(SlowSink[bytes]):
 
     Args:
         path: the file.
-        append: go on with a file that is there, after its last whole line; otherwise the first record replaces it.
+        append: go on with a file that is there, after its last whole record; otherwise the first record replaces it.
         rotate_bytes: a file that would grow beyond this becomes `path.1`, the one before `path.2`, and so on.
         keep_files: how many of those are kept.
     """
@@ -63,7 +64,6 @@ class JsonLinesFile(SlowSink[bytes]):
         self._rotate_bytes = rotate_bytes
         self._keep_files = keep_files
         self._file: Optional[io.FileIO] = None
-        self._size_bytes = 0
         self._looked_s = 0.0
 
     def take(self, result: StreamResult) -> bytes:
@@ -74,18 +74,19 @@ class JsonLinesFile(SlowSink[bytes]):
         """Append one line. Raises OSError if the disk is full, and leaves no part of the line behind."""
         if self._file is not None and time.monotonic() - self._looked_s >= _LOOK_S:
             self._look()
-        if self._rotate_bytes and self._size_bytes and self._size_bytes + len(item) > self._rotate_bytes:
-            self._rotate()
-        file = self._file or self._open()
         try:
-            if file.write(item) != len(item):
+            file = self._file or self._open()
+            size_bytes = _size_bytes(file) if self._rotate_bytes else 0
+            if self._rotate_bytes and size_bytes and size_bytes + len(item) > self._rotate_bytes:
+                self._rotate()
+                file = self._open()
+            written = file.write(item)
+            if written != len(item):
+                with contextlib.suppress(OSError):  # a pipe or a device has no end to move
+                    file.truncate(_size_bytes(file) - written)
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
-            with contextlib.suppress(OSError):  # a pipe or a device has no end to move
-                file.truncate(self._size_bytes)
-                file.seek(self._size_bytes)
-            raise OSError(error.errno, error.strerror, str(self.path)) from error
-        self._size_bytes += len(item)
+            raise OSError(error.errno, error.strerror, error.filename or str(self.path)) from error
 
     def close(self) -> None:
         """Close the file."""
@@ -95,16 +96,21 @@ class JsonLinesFile(SlowSink[bytes]):
 
     def _open(self) -> io.FileIO:
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        goes_on = self._append and self.path.is_file()
+        emptied = 0 if self._append else os.O_TRUNC
         # Unbuffered, so that a line is there when it is written, and a full disk is noticed at the line that does not
-        # fit.
-        if self._append and self.path.is_file():
-            file = self.path.open("r+b", buffering=0)
-            self._size_bytes = _end_of_lines(file)
-            file.truncate(self._size_bytes)
-            file.seek(self._size_bytes)
-        else:
-            file = self.path.open("wb", buffering=0)
-            self._size_bytes = 0
+        # fit. At the file's end, wherever that is by then: whoever rotates files may empty this one.
+        file = io.FileIO(
+            os.fspath(self.path),
+            "a+" if goes_on else "a",
+            opener=lambda path, flags: os.open(path, flags | emptied, 0o666),
+        )
+        try:
+            if goes_on:
+                _end_last_line(file)
+        except BaseException:
+            file.close()
+            raise
         self._file, self._append, self._looked_s = file, True, time.monotonic()
         return file
 
@@ -121,7 +127,6 @@ class JsonLinesFile(SlowSink[bytes]):
             named = None
         if named is None or (named.st_ino, named.st_dev) != (held.st_ino, held.st_dev):
             self.close()
-            self._size_bytes = 0
 
     def _rotate(self) -> None:
         self.close()
@@ -131,7 +136,6 @@ class JsonLinesFile(SlowSink[bytes]):
                 os.replace(newer, older)
         if not self._keep_files:
             self.path.unlink(missing_ok=True)
-        self._size_bytes = 0
 
 
 def rotated(path: Path, count: int) -> list[Path]:
@@ -139,8 +143,24 @@ def rotated(path: Path, count: int) -> list[Path]:
     return [path.with_name(f"{path.name}.{number}") for number in range(1, count + 1)]
 
 
+def _size_bytes(file: io.FileIO) -> int:
+    return os.fstat(file.fileno()).st_size
+
+
+def _end_last_line(file: io.FileIO) -> None:
+    """End a last record that lacks its newline, and remove part of one: a power cut may have left either."""
+    start, end = _end_of_lines(file), _size_bytes(file)
+    if start == end:
+        return
+    file.seek(start)
+    if end - start > _LONGEST_RECORD or not _is_json(file.read(end - start)):
+        file.truncate(start)
+    elif file.write(b"\n") != 1:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 def _end_of_lines(file: io.FileIO) -> int:
-    """Return where the last whole line ends: a power cut may have left part of one."""
+    """Return where the last whole line ends."""
     at = file.seek(0, os.SEEK_END)
     while at > 0:
         start = max(0, at - 65536)
@@ -150,6 +170,14 @@ def _end_of_lines(file: io.FileIO) -> int:
             return start + newline + 1
         at = start
     return 0
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _line(result: StreamResult) -> str:

@@ -54,6 +54,7 @@ class Video(SlowSink[StreamResult]):
         self._live = live
         self._opened = contextlib.ExitStack()
         self._writer: Optional[Any] = None
+        self._refused: Optional[str] = None  # why no encoder will ever take these frames
         self._size_wh = (0, 0)
         self._last_ns = 0
         self._elapsed_s = 0.0
@@ -65,7 +66,9 @@ class Video(SlowSink[StreamResult]):
         return result
 
     def deliver(self, item: StreamResult) -> None:
-        """Draw and encode a frame. Raises OSError if the disk is nearly full."""
+        """Draw and encode a frame. Raises OSError if the disk is nearly full, UsageError if no encoder takes it."""
+        if self._refused is not None:
+            raise UsageError(self._refused)
         cv2 = load_opencv()
         picture = draw_result(item)
         if self._writer is None:
@@ -74,9 +77,7 @@ class Video(SlowSink[StreamResult]):
             gap_s = (item.frame.captured_ns - self._last_ns) / 1e9
             self._elapsed_s += min(max(gap_s, 0.0), _LONGEST_GAP_S)
         self._last_ns = item.frame.captured_ns
-        free_bytes = shutil.disk_usage(self.path.parent).free
-        if free_bytes < _LEAST_FREE_BYTES:
-            raise OSError(f"only {free_bytes // 1_000_000} MB are free beside {self.path}; frames are left out")
+        self._require_room()
         if self._live:
             # Each frame of the video shows the newest that came before its time was over.
             while self._written < int(self._elapsed_s * self._fps):
@@ -85,6 +86,11 @@ class Video(SlowSink[StreamResult]):
         else:
             self._picture = _fitted(cv2, picture, self._size_wh)
             self._encode()
+
+    def _require_room(self) -> None:
+        free_bytes = shutil.disk_usage(self.path.parent).free
+        if free_bytes < _LEAST_FREE_BYTES:
+            raise OSError(f"only {free_bytes // 1_000_000} MB are free beside {self.path}; frames are left out")
 
     def _encode(self) -> None:
         assert self._writer is not None
@@ -104,8 +110,15 @@ class Video(SlowSink[StreamResult]):
     def _start(self, cv2: Any, picture: npt.NDArray[np.uint8]) -> None:
         # Encoders take even sizes only.
         self._size_wh = (picture.shape[1] // 2 * 2, picture.shape[0] // 2 * 2)
-        temporary = self._opened.enter_context(writing(self.path))
-        self._writer = _open_writer(cv2, temporary, self._fps, self._size_wh)
+        with contextlib.ExitStack() as opened:
+            temporary = opened.enter_context(writing(self.path))
+            self._require_room()  # a full disk passes; an encoder that is not there does not come
+            try:
+                self._writer = _open_writer(cv2, temporary, self._fps, self._size_wh)
+            except UsageError as error:
+                self._refused = str(error)
+                raise
+            self._opened = opened.pop_all()
 
 
 def check_video(path: str) -> None:

@@ -77,9 +77,10 @@ class Web(Sink):
         self._lost = lost
         self._metrics = Metrics()
         self._newest: dict[Optional[str], StreamResult] = {}
-        self._began_s = self._last_s = time.monotonic()
+        self._came_s: dict[Optional[str], float] = {}
+        self._began_s = time.monotonic()
         self._points: deque[tuple[float, float, float]] = deque(maxlen=_POINTS)
-        self._second: tuple[int, float, float] = (0, 0.0, 0.0)
+        self._second: Optional[tuple[int, float, float]] = None
         self._loop = asyncio.SelectorEventLoop()
         self._pictures: dict[Optional[str], Feed] = {}
         self._connections: dict[asyncio.Task[None], socket.socket] = {}
@@ -91,17 +92,19 @@ class Web(Sink):
     def write(self, result: StreamResult) -> None:
         """Leave a result for those who look."""
         source = result.frame.source
-        if source not in self._newest and len(self._newest) >= _MOST_SOURCES:
-            return
-        self._newest[source] = result
-        self._last_s = time.monotonic()
+        now_s = self._came_s[source] = time.monotonic()
+        if source in self._newest or len(self._newest) < _MOST_SOURCES:
+            self._newest[source] = result
         self._metrics.add(result)
-        second = int(self._last_s - self._began_s)
-        known, age_ms, invoke_ms = self._second
-        if second != known:
-            self._points.append((known, round(age_ms, 2), round(invoke_ms, 2)))
-            age_ms = invoke_ms = 0.0
-        self._second = (second, max(age_ms, result.age_ms), max(invoke_ms, result.stages_ms.get("invoke", 0.0)))
+        second = int(now_s - self._began_s)
+        age_ms, invoke_ms = result.age_ms, result.stages_ms.get("invoke", 0.0)
+        if self._second is not None:
+            known, worst_age_ms, worst_invoke_ms = self._second
+            if second == known:
+                age_ms, invoke_ms = max(age_ms, worst_age_ms), max(invoke_ms, worst_invoke_ms)
+            else:
+                self._points.append((known, round(worst_age_ms, 2), round(worst_invoke_ms, 2)))
+        self._second = (second, age_ms, invoke_ms)
 
     def close(self) -> None:
         """Hang up on all viewers, and stop listening."""
@@ -169,7 +172,7 @@ class Web(Sink):
             try:
                 if not room:
                     raise HttpError(503, "too many connections")
-                await self._answer(await read_request(reader), writer)
+                await self._answer(await read_request(reader), reader, writer)
             except HttpError as error:
                 writer.write(respond(error.status, f"{error}\n".encode(), "text/plain; charset=utf-8"))
             await asyncio.wait_for(writer.drain(), _PATIENCE_S)
@@ -180,7 +183,7 @@ class Web(Sink):
         finally:
             writer.transport.abort()
 
-    async def _answer(self, request: Request, writer: asyncio.StreamWriter) -> None:
+    async def _answer(self, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         cookie = self._access.check(request)
         if cookie is not None:
             # The token leaves the address bar, the history and what a user copies from there.
@@ -197,19 +200,26 @@ class Web(Sink):
         elif request.path == "/events":
             # What the curves showed so far, once.
             first = f"event: history\ndata: {json.dumps(list(self._points))}\n\n".encode()
-            await self._follow(self._events, {"Content-Type": "text/event-stream"}, first, writer)
+            await self._follow(self._events, {"Content-Type": "text/event-stream"}, first, reader, writer)
         elif request.path == "/stream.mjpg":
             source = request.query.get("source") or next(iter(self._newest), None)
             if source not in self._newest:
                 raise HttpError(404 if self._newest else 503, "no frame of this source yet")
             feed = self._pictures.setdefault(source, Feed())
             kind = {"Content-Type": "multipart/x-mixed-replace; boundary=frame"}
-            await self._follow(feed, kind, b"--frame\r\n", writer)
+            await self._follow(feed, kind, b"--frame\r\n", reader, writer)
         else:
             raise HttpError(404, "there is /, /stream.mjpg, /events, /metrics and /healthz")
 
-    async def _follow(self, feed: Feed, headers: Mapping[str, str], first: bytes, writer: asyncio.StreamWriter) -> None:
-        """Send what is new for as long as the viewer takes it: the next piece goes when the one before is gone."""
+    async def _follow(
+        self,
+        feed: Feed,
+        headers: Mapping[str, str],
+        first: bytes,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        """Send what is new until the viewer hangs up: the next piece goes when it has taken the one before."""
         others = [self._events] if feed is self._events else list(self._pictures.values())
         if sum(each.viewers for each in others) >= _MOST_VIEWERS:
             raise HttpError(503, f"{_MOST_VIEWERS} viewers look already, and there is room for no more")
@@ -217,13 +227,23 @@ class Web(Sink):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BYTES)
         feed.viewers += 1
         self._looked.set()
+        # While nothing is new nothing is written, so it takes a read to notice that nobody is there any more.
+        hung_up = asyncio.ensure_future(_end_of(reader))
         try:
             seen, piece = 0, head(200, headers) + first
             while True:
                 writer.write(piece)
                 await asyncio.wait_for(writer.drain(), _PATIENCE_S)
-                seen, piece = await feed.newer(seen)
+                newer = asyncio.ensure_future(feed.newer(seen))
+                try:
+                    await asyncio.wait((hung_up, newer), return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    newer.cancel()  # unless it is done
+                if hung_up.done():
+                    return
+                seen, piece = newer.result()
         finally:
+            hung_up.cancel()
             feed.viewers -= 1
             if not feed.viewers:
                 feed.clear()
@@ -249,25 +269,30 @@ class Web(Sink):
 
     def _event(self) -> dict[str, Any]:
         newest = sorted(self._newest.values(), key=lambda result: result.frame.source or "")
+        now_s = time.monotonic()
         return {
-            "sources": [_values(result) for result in newest],
-            "silent_s": round(time.monotonic() - self._last_s, 1),
+            "sources": [_values(result, now_s - self._came_s[result.frame.source]) for result in newest],
+            "silent_s": self._silent_s(),
             "window": self._context.statistics.window().to_record(),
             "health": self._context.health.to_record(),
             "points": list(self._points)[-3:],
-            "second": int(time.monotonic() - self._began_s),
+            "second": int(now_s - self._began_s),
             "file": self._context.file_record(),
             "lost": self._lost(),
         }
 
     def _health_record(self) -> dict[str, Any]:
-        now_s = time.monotonic()
         return {
             **self._context.health.to_record(),
-            "running_s": round(now_s - self._began_s, 1),
-            "silent_s": round(now_s - self._last_s, 1),
+            "running_s": round(time.monotonic() - self._began_s, 1),
+            "silent_s": self._silent_s(),
             "lost": self._lost(),
         }
+
+    def _silent_s(self) -> float:
+        """How long no source has given anything."""
+        last_s = max(self._came_s.values(), default=self._began_s)
+        return round(time.monotonic() - last_s, 1)
 
     def _metrics_text(self) -> str:
         return self._metrics.text(
@@ -278,10 +303,17 @@ class Web(Sink):
         )
 
 
-def _values(result: StreamResult) -> dict[str, Any]:
+async def _end_of(reader: asyncio.StreamReader) -> None:
+    """Return when the other side has hung up. What it still says is of no interest."""
+    with contextlib.suppress(OSError):
+        while await reader.read(REQUEST_BYTES):
+            pass
+
+
+def _values(result: StreamResult, silent_s: float) -> dict[str, Any]:
     count = len(result.labels)
     top = result.top(min(count, _FEW_LABELS))
     if count <= _FEW_LABELS:
         top.sort(key=lambda pair: result.labels.index(pair[0]))
     finite = [(label, round(score, 4) if score == score else 0.0) for label, score in top]
-    return {**result.to_record(), "source": result.frame.source, "top": finite}
+    return {**result.to_record(), "source": result.frame.source, "silent_s": round(silent_s, 1), "top": finite}
