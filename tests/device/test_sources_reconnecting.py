@@ -170,19 +170,6 @@ def test_what_cannot_be_opened_is_tried_ever_more_slowly() -> None:
     assert health.to_record()["times"] == {"source": 1}
 
 
-def test_closing_wakes_it_from_a_long_wait() -> None:
-    def never() -> Source:
-        raise SourceError("no such camera")
-
-    source = ReconnectingSource(never, first_wait_s=600, longest_wait_s=600)
-    reader = threading.Thread(target=lambda: list(source.frames()))
-    reader.start()
-    time.sleep(0.1)
-    source.close()
-    reader.join(5)
-    assert not reader.is_alive()
-
-
 def test_what_opens_after_it_was_closed_is_closed() -> None:
     opening, go_on = threading.Event(), threading.Event()
 
