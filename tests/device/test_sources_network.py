@@ -16,6 +16,7 @@ from typing import Any, Callable
 
 import numpy as np
 import pytest
+from clock import Clock
 
 from edgevision_device import (
     EdgevisionError,
@@ -26,7 +27,6 @@ from edgevision_device import (
     UsageError,
     open_source,
 )
-from edgevision_device._sources._lateness import Lateness
 from edgevision_device._sources._mjpeg import MjpegSource, _Parts  # pyright: ignore[reportPrivateUsage]
 
 pytestmark = pytest.mark.usefixtures("cv2")
@@ -203,9 +203,6 @@ class Script:
     def __init__(self, pictures: int = 0) -> None:
         self.pictures = pictures
         self.closed = threading.Event()
-
-    def tell(self, name: str) -> float:
-        return 0.0
 
     def read(self) -> Any:
         self.pictures -= 1
@@ -498,30 +495,73 @@ def test_the_password_is_sent_and_a_redirection_followed() -> None:
         server.server_close()
 
 
-# --- lateness --------------------------------------------------------------------------------------------------------
+# --- pace ------------------------------------------------------------------------------------------------------------
 
 
-def stale(moments: list[tuple[float, float]]) -> list[bool]:
-    lateness = Lateness()
-    return [lateness.stale(arrived_s, made_s) for arrived_s, made_s in moments]
+class Arrivals(Script):
+    """Stands in for an open capture whose frames come at given times; FFmpeg takes them for 25 a second."""
+
+    def __init__(self, clock: Clock, times_s: list[float]) -> None:
+        super().__init__(len(times_s))
+        self._clock, self._times_s, self._at = clock, times_s, 0
+
+    def tell(self, name: str) -> float:
+        return 40.0 * self._at
+
+    def read(self) -> Any:
+        if self._at < len(self._times_s):
+            self._clock.now_s = self._times_s[self._at]
+            self._at += 1
+        return super().read()
 
 
-def test_frames_that_were_held_back_are_stale() -> None:
-    steady = [(100 + n / 25, 1 + n / 25) for n in range(50)]
-    # Two seconds of silence, after which what was made during it comes within 0.2 s.
-    burst = [(104 + n / 250, 3 + n / 25) for n in range(50)]
-    after = [(104.2 + n / 25, 5.1 + n / 25) for n in range(25)]
-    assert stale(steady) == [False] * 50
-    told = stale(steady + burst + after)
-    assert told[50:85] == [True] * 35
-    assert told[100:] == [False] * 25
+@pytest.fixture
+def passed_over(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[float]], list[int]]:
+    """Say which frames are passed over if they come after these intervals."""
+
+    def read(intervals_s: list[float]) -> list[int]:
+        clock = Clock()
+        times_s = (clock.now_s + np.cumsum(intervals_s)).tolist()
+        monkeypatch.setattr("edgevision_device._sources._network.time", clock)
+        monkeypatch.setattr(
+            "edgevision_device._sources._network.Capture", lambda *arguments, **options: Arrivals(clock, times_s)
+        )
+        return sorted(set(range(len(times_s))) - {frame.id for frame in NetworkSource("http://host/").frames()})
+
+    return read
 
 
-def test_a_senders_clock_that_is_set_is_believed_in_the_end() -> None:
-    steady = [(100 + n / 25, 50 + n / 25) for n in range(50)]
-    back = [(102 + n / 25, 10 + n / 25) for n in range(200)]
-    told = stale(steady + back)
-    assert told[-100:] == [False] * 100
-    forward = [(102 + n / 25, 90 + n / 25) for n in range(200)]
-    assert stale(steady + forward) == [False] * 250
-    assert stale([(n, 0.0) for n in range(100)]) == [False] * 100  # a sender that does not say
+STEADY_S = [0.04] * 50
+
+
+@pytest.mark.parametrize("fps", [5, 15, 25, 60])
+def test_no_frame_is_lost_whatever_rate_ffmpeg_takes_it_for(
+    passed_over: Callable[[list[float]], list[int]], fps: float
+) -> None:
+    assert passed_over([1 / fps] * 500) == []
+
+
+def test_no_frame_of_an_unsteady_sender_is_lost(passed_over: Callable[[list[float]], list[int]]) -> None:
+    assert passed_over(np.random.default_rng(0).uniform(0, 0.9, 500).tolist()) == []
+    assert passed_over([0.001, 0.001, 0.118] * 100) == []  # three at a time
+
+
+@pytest.mark.parametrize("each_s", [0.004, 0.02])
+def test_what_was_held_back_is_passed_over(passed_over: Callable[[list[float]], list[int]], each_s: float) -> None:
+    """Two seconds of silence, after which what was made during it comes as fast as it can be decoded."""
+    gone = passed_over(STEADY_S + [2.0] + [each_s] * 49 + STEADY_S)
+    assert gone[:50] == list(range(50, 100))
+    assert len(gone[50:]) < 0.25 / 0.04
+
+
+def test_a_gap_in_what_was_held_back_lets_one_frame_through(passed_over: Callable[[list[float]], list[int]]) -> None:
+    gone = passed_over(STEADY_S + [2.0] + [0.02] * 19 + [0.1] + [0.02] * 20 + STEADY_S)
+    assert gone == [*range(50, 70), *range(71, 91)]
+
+
+def test_after_a_pause_in_which_nothing_was_held_back_frames_soon_come_again(
+    passed_over: Callable[[list[float]], list[int]],
+) -> None:
+    assert passed_over([*STEADY_S, 2.0, *STEADY_S]) == list(range(50, 57))  # 0.25 s
+    assert passed_over(STEADY_S + [2.0] * 10) == [50, 51, 52]  # at night some cameras become slow
+    assert passed_over([2.0] * 20 + STEADY_S) == []

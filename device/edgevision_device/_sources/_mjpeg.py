@@ -20,6 +20,7 @@ from urllib.parse import SplitResult, unquote
 from .._errors import PictureError, SourceError
 from .._pictures import decode_picture
 from ._base import Frame, Source
+from ._pace import BURST_S, Pace
 
 __all__ = ["MjpegSource", "open_mjpeg"]
 
@@ -30,10 +31,6 @@ _JPEG_END = b"\xff\xd9"
 
 #: How long frames that have come already are passed over in favor of those behind them.
 _DRAIN_S = 0.05
-
-#: After a silence the network first delivers what it held back, which is old: so long it is passed over.
-_SILENCE_S = 1.0
-_BURST_S = 0.25
 
 #: By so much a socket's time limit may strike before its time.
 _EARLY_S = 0.01
@@ -107,7 +104,7 @@ class MjpegSource(Source):
         self._parts = _Parts(boundary)
         self._shown = shown
         self._time_limit_s = time_limit_s
-        self._pace = _Pace()
+        self._pace = Pace()
         self._closed = False
 
     def frames(self) -> Iterator[Frame]:
@@ -155,7 +152,7 @@ class MjpegSource(Source):
             for part in self._parts.complete():
                 if newest is None:
                     now_s = time.monotonic()
-                    waits_until_s = now_s + (_BURST_S if self._pace.resumes(now_s) else 0.0)
+                    waits_until_s = now_s + (BURST_S if self._pace.resumes(now_s) else 0.0)
                     drains_until_s = max(waits_until_s, now_s + _DRAIN_S)
                 newest = part
                 count += 1
@@ -192,22 +189,6 @@ class MjpegSource(Source):
             self._reader.shutdown(socket.SHUT_RDWR)
         with contextlib.suppress(OSError, ValueError, AttributeError):
             self._answer.close()
-
-
-class _Pace:
-    """Knows how fast frames usually come, and so when a silence was one."""
-
-    def __init__(self) -> None:
-        self._last_s: Optional[float] = None
-        self._usual_s = 0.0
-
-    def resumes(self, now_s: float) -> bool:
-        return self._last_s is not None and now_s - self._last_s > max(_SILENCE_S, 4 * self._usual_s)
-
-    def note(self, now_s: float) -> None:
-        if self._last_s is not None:
-            self._usual_s += 0.2 * (now_s - self._last_s - self._usual_s)
-        self._last_s = now_s
 
 
 class _Parts:

@@ -13,8 +13,8 @@ from urllib.parse import SplitResult, urlsplit
 from .._errors import SourceError, UsageError
 from .._preprocess import load_opencv
 from ._base import Frame, Source
-from ._lateness import Lateness
 from ._opencv import Capture
+from ._pace import Pace
 
 __all__ = ["SCHEMES", "NetworkSource", "open_address", "without_password"]
 
@@ -87,7 +87,7 @@ class NetworkSource(Source):
         connection, so there it raises SourceError.
         """
         id = 0
-        lateness = Lateness()
+        pace = Pace()
         while True:
             began = time.monotonic()
             picture = self._capture.read()
@@ -106,7 +106,7 @@ class NetworkSource(Source):
                         f"{self._shown} broke off after {id} frames; is the camera still on and the network up?"
                     )
                 return
-            if not lateness.stale(time.monotonic(), self._capture.tell("CAP_PROP_POS_MSEC") / 1000):
+            if not pace.held_back(time.monotonic()):
                 yield Frame.taken_now(id, picture, "bgr")
             id += 1
 
