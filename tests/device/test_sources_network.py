@@ -28,6 +28,7 @@ from edgevision_device import (
     open_source,
 )
 from edgevision_device._sources._mjpeg import MjpegSource, _Parts  # pyright: ignore[reportPrivateUsage]
+from edgevision_device._sources._pace import Pace
 
 pytestmark = pytest.mark.usefixtures("cv2")
 
@@ -159,6 +160,14 @@ def test_the_reason_comes_with_the_error(camera_address: str) -> None:
         open_source(f"http://127.0.0.1:{free_port()}/video")
 
 
+@pytest.mark.parametrize(
+    "address", ["http://a..b/", "http://a..b/ü", "https://a..b/", "rtsp://a..b/", "http://\udce9/"]
+)
+def test_what_cannot_be_looked_up_is_an_error_of_the_source(address: str) -> None:
+    with pytest.raises(SourceError, match="cannot be opened"):
+        open_source(address, time_limit_s=SLACK_S)
+
+
 @pytest.mark.parametrize("address", ["http:///video", "http://[bad", "http://host:port/"])
 def test_what_is_no_address_is_refused(address: str) -> None:
     with pytest.raises(UsageError, match="no address of a stream"):
@@ -169,6 +178,29 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+@pytest.mark.parametrize("of", ["camera", "clip"])
+def test_what_is_not_ascii_is_escaped(
+    serve: Callable[..., str], clip_bytes: bytes, monkeypatch: pytest.MonkeyPatch, of: str
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(
+        http.server.BaseHTTPRequestHandler, "log_request", lambda handler, *more: asked.append(handler.path)
+    )
+    if of == "camera":
+        address = serve(lambda write: [write(part(jpeg())) for _ in range(3)])
+    else:
+        address = serve(lambda write: write(clip_bytes), "video/x-msvideo")
+    with open_source(f"{address}für alle%20?x=ü", time_limit_s=SLACK_S) as source:
+        assert isinstance(source, MjpegSource if of == "camera" else NetworkSource)
+        assert list(source.frames())
+    assert set(asked) == {"/f%C3%BCr%20alle%20?x=%C3%BC"}
+
+
+def test_a_path_that_is_not_ascii_may_be_absent(camera_address: str) -> None:
+    with pytest.raises(SourceError, match="the server says 404 Not Found"):
+        open_source(f"{camera_address}/ü")
 
 
 def test_passwords_stay_out_of_messages() -> None:
@@ -412,6 +444,27 @@ def test_who_reads_slowly_gets_the_newest(serve: Callable[..., str]) -> None:
         go_on.set()
 
 
+def test_a_frame_that_ends_a_silence_is_from_when_it_came(serve: Callable[..., str]) -> None:
+    """It is held for a while, because what the network held back may come behind it; that counts to its age."""
+    came, sent_ns = threading.Event(), []
+
+    class Resumes(Pace):
+        def resumes(self, now_s: float) -> bool:
+            came.set()
+            return True
+
+    def script(write: Write) -> None:
+        write(part(jpeg()))
+        assert came.wait(60)
+        sent_ns.append(time.monotonic_ns())
+
+    with open_source(serve(script), time_limit_s=SLACK_S) as source:
+        source._pace = Resumes()  # type: ignore[attr-defined]
+        (frame,) = source.frames()
+    assert frame.captured_ns < sent_ns[0]
+    assert abs(frame.captured_utc.timestamp() - time.time()) < 60
+
+
 def test_a_slow_camera_is_not_held_up(serve: Callable[..., str]) -> None:
     """A frame every 1.2 s is its pace and no silence: each one is handed on as it comes."""
 
@@ -424,13 +477,18 @@ def test_a_slow_camera_is_not_held_up(serve: Callable[..., str]) -> None:
         assert [frame.id for frame in source.frames()] == [0, 1, 2]
 
 
-def test_another_container_is_ffmpegs(serve: Callable[..., str], tmp_path: Path, cv2: Any) -> None:
+@pytest.fixture
+def clip_bytes(tmp_path: Path, cv2: Any) -> bytes:
     path = tmp_path / "clip.avi"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 25, (64, 48))
     for _ in range(5):
         writer.write(plain(BLUE)[..., ::-1])
     writer.release()
-    address = serve(lambda write: write(path.read_bytes()), "video/x-msvideo")
+    return path.read_bytes()
+
+
+def test_another_container_is_ffmpegs(serve: Callable[..., str], clip_bytes: bytes) -> None:
+    address = serve(lambda write: write(clip_bytes), "video/x-msvideo")
     with open_source(address, time_limit_s=SLACK_S) as source:
         assert isinstance(source, NetworkSource)
         assert not source.endless
