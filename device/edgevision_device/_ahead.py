@@ -26,6 +26,7 @@ class Ahead(Generic[_Item]):
         make: returns the iterator; called and used in the thread only.
         newest: an item that nobody has taken gives way to the next one, and the thread never waits. Otherwise the
             thread makes the next item when the one before is taken, and none is lost.
+        when_asked: nothing is made ahead: the thread begins an item when somebody waits for it. Not with `newest`.
         on_wait: called once a second while there is no item; what it raises ends the iteration.
     """
 
@@ -34,13 +35,16 @@ class Ahead(Generic[_Item]):
         make: Callable[[], Iterator[_Item]],
         *,
         newest: bool,
+        when_asked: bool = False,
         on_wait: Optional[Callable[[], None]] = None,
     ) -> None:
         self._make = make
         self._newest = newest
+        self._when_asked = when_asked
         self._on_wait = on_wait
         self._changed = threading.Condition()
         self._ready: list[_Item] = []  # one at most
+        self._asked = False
         self._ended = False
         self._stopped = False
         self._error: Optional[BaseException] = None
@@ -64,29 +68,39 @@ class Ahead(Generic[_Item]):
     def __iter__(self) -> Iterator[_Item]:
         while True:
             with self._changed:
+                self._asked = True
+                self._changed.notify_all()
                 while not self._ready and not self._ended:
                     if not self._changed.wait(_WAIT_S) and self._on_wait is not None:
                         self._on_wait()
                 if not self._ready:
                     break
                 item = self._ready.pop()
+                self._asked = False
                 self._changed.notify_all()
             yield item
         if self._error is not None:
             raise self._error
 
+    def _wanted(self) -> bool:
+        """Wait until the next item is to be made; return False if none is any more."""
+        with self._changed:
+            while not self._stopped and not self._newest and (self._ready or (self._when_asked and not self._asked)):
+                self._changed.wait()
+            return not self._stopped
+
     def _work(self) -> None:
         try:
-            for item in self._make():
+            items = self._make()
+            while self._wanted():
+                item = next(items)
                 with self._changed:
                     self._ready[:] = [item]
                     self._changed.notify_all()
-                    while self._ready and not self._newest and not self._stopped:
-                        self._changed.wait()
-                    if self._stopped:
-                        break
                 # Else this thread would hold it until the next one is made: a whole picture more.
                 del item
+        except StopIteration:
+            pass
         except BaseException as error:  # raised again where somebody can handle it
             self._error = error
         finally:

@@ -5,7 +5,8 @@ all would be simpler and reaches 0.93 of the frames per second of a bare invoke 
 EfficientNet-Lite0 from 640 × 480, one thread for the runtime, a core to spare: `benchmarks/stream_overhead.py`). Where
 the runtime has every core they compete: 0.88 with one thread, 0.94 with two. Of a live source, frames that are dropped
 were preprocessed in vain; that costs 1 % of a core at 30 frames per second, and takes preprocessing out of the age of
-those that are not.
+those that are not. Several live sources keep their newest frames themselves: there the thread begins one when it is
+asked for, because what it made ahead would be as old as the model is slow.
 """
 
 from __future__ import annotations
@@ -111,6 +112,7 @@ def _loop(
     ahead = Ahead(
         lambda: _prepared(current, source),
         newest=source.live and not source.keeps_newest,
+        when_asked=source.live and source.keeps_newest,
         on_wait=waited,
     )
     with contextlib.suppress(_TimeIsUp), ahead:

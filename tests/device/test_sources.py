@@ -381,6 +381,62 @@ def test_half_pictures_of_a_camera_are_left_out(
     assert [next(frames).id for _ in range(5)] == [0, 2, 3, 5, 6]
 
 
+def captured(kind: str, number: int, cv2: Any) -> np.ndarray:
+    """What a grabber gives of a screen, each other time a little coarser, because more moves elsewhere."""
+    x = np.arange(64)
+    if kind == "bars":
+        picture = np.tile(np.where((x // 8 % 2)[:, None] == 0, (30, 200, 90), (220, 40, 160)), (48, 1, 1))
+    else:
+        picture = np.random.default_rng(number).integers(0, 255, (48, 64, 3))
+        picture[32:] = np.where((x < 20)[:, None], (200, 120, 40), (50, 50, 60))  # a taskbar
+    encoded = cv2.imencode(".jpg", picture.astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 90 - 5 * (number % 2)])[1]
+    return cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+
+
+@pytest.mark.parametrize("kind", ["bars", "taskbar"])
+def test_a_screen_that_always_ends_in_the_same_rows_is_not_torn(
+    clip: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, cv2: Any, kind: str
+) -> None:
+    class Grabber(NoSettings):
+        reads = 0
+
+        def read(self) -> Any:
+            Grabber.reads += 1
+            picture = captured(kind, Grabber.reads, cv2)
+            assert is_torn(picture)
+            return picture
+
+    Grabber.clip = str(clip("a.avi", "MJPG"))
+    monkeypatch.setattr("edgevision_device._sources._camera.Capture", Grabber)
+    camera = open_source("63")
+    camera._path = "/dev/null"  # type: ignore[attr-defined]  # a device that is there
+    frames = camera.frames()
+    assert [next(frames).id for _ in range(5)] == [3, 4, 5, 6, 7]
+
+
+@pytest.mark.parametrize("rest", ["repeated", "grey"])
+def test_a_camera_that_tears_each_frame_elsewhere_gives_none(
+    clip: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, cv2: Any, rest: str
+) -> None:
+    class Tearing(NoSettings):
+        reads = 0
+
+        def read(self) -> Any:
+            Tearing.reads += 1
+            if Tearing.reads > 21:
+                return super().read()
+            picture = cv2.resize(np.random.default_rng(0).integers(0, 255, (12, 16, 3), dtype=np.uint8), (64, 48))
+            row = Tearing.reads * 7 % 40
+            picture[row:] = picture[row] if rest == "repeated" else 128
+            return picture
+
+    Tearing.clip = str(clip("a.avi", "MJPG"))
+    monkeypatch.setattr("edgevision_device._sources._camera.Capture", Tearing)
+    camera = open_source("63")
+    camera._path = "/dev/null"  # type: ignore[attr-defined]  # a device that is there
+    assert next(camera.frames()).id == 21
+
+
 def test_a_flat_picture_is_not_torn() -> None:
     grey, bar = plain((128, 128, 128)), np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8)
     assert not is_torn(grey)

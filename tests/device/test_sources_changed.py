@@ -6,14 +6,23 @@ import itertools
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 import numpy as np
 import pytest
+from clock import Clock
 
 from edgevision_device import ArraySource, ClockedSource, Frame, Source, SourceError, UsageError, open_source
 from edgevision_device._health import Health
-from edgevision_device._sources import MovingSource, PacedSource, SeveralSources, TurnedSource, parse_region
+from edgevision_device._sources import (
+    MovingSource,
+    PacedSource,
+    ReconnectingSource,
+    SeveralSources,
+    TurnedSource,
+    WatchedSource,
+    parse_region,
+)
 
 pytestmark = pytest.mark.usefixtures("cv2")
 
@@ -26,6 +35,40 @@ def numbered(width: int = 6, height: int = 4) -> np.ndarray:
 def turned(**options: Any) -> np.ndarray:
     (frame,) = TurnedSource(ArraySource([numbered()]), **options).frames()
     return frame.picture
+
+
+# --- what all of them do ---------------------------------------------------------------------------------------------
+
+WRAPPERS: dict[str, Callable[[Source], Source]] = {
+    "turned": TurnedSource,
+    "moving": MovingSource,
+    "paced": lambda source: PacedSource(source, 5),
+    "watched": lambda source: WatchedSource(source, Health()),
+}
+
+
+@pytest.mark.parametrize("name", WRAPPERS)
+@pytest.mark.parametrize("quality", ["live", "keeps_newest", "endless"])
+def test_what_a_source_is_it_stays_behind_another(name: str, quality: str) -> None:
+    source = Broken(0, SourceError("never read"))
+    source.live = False
+    assert not getattr(WRAPPERS[name](source), quality)
+    setattr(source, quality, True)
+    assert getattr(WRAPPERS[name](source), quality)
+
+
+@pytest.mark.parametrize("name", [*WRAPPERS, "clocked"])
+def test_a_source_is_closed_by_what_stands_before_it(name: str) -> None:
+    source = Broken(0, SourceError("never read"))
+    wrap = WRAPPERS.get(name, lambda source: ClockedSource(source, 5))
+    wrap(source).close()
+    assert source.closed
+
+
+def test_a_clock_does_not_wait_to_be_asked() -> None:
+    source = SeveralSources({"files": ArraySource([numbered()])})
+    assert source.keeps_newest
+    assert not ClockedSource(source, fps=5).keeps_newest
 
 
 # --- turning and cutting ---------------------------------------------------------------------------------------------
@@ -140,21 +183,47 @@ def test_a_live_source_is_thinned_out() -> None:
     assert ids == sorted(set(ids))
 
 
-def test_any_other_is_read_slowly_and_whole() -> None:
-    began_s, began_cpu_s = time.monotonic(), time.process_time()
-    frames = list(PacedSource(ArraySource([numbered()], repeat=11), fps=20).frames())
-    assert [frame.id for frame in frames] == list(range(11))
-    assert time.monotonic() - began_s >= 0.49
-    assert time.process_time() - began_cpu_s < 0.25  # it sleeps
+def test_any_other_is_read_slowly_and_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr("edgevision_device._sources._paced.time", clock)
+    source = PacedSource(ArraySource([numbered()], repeat=11), fps=20)
+    source._closed = clock
+    assert [frame.id for frame in source.frames()] == list(range(11))
+    assert clock.waits_s == pytest.approx([0.0] + [0.05] * 11)  # the last one before it sees the end
 
 
-def test_closing_wakes_it() -> None:
-    source = PacedSource(ArraySource([numbered()], repeat=3), fps=0.001)
+class Waits(threading.Event):
+    """Says when somebody waits for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun = threading.Event()
+
+    def wait(self, timeout: Optional[float] = None) -> bool:
+        if timeout:
+            self.begun.set()
+        return super().wait(timeout)
+
+
+def never() -> Source:
+    raise SourceError("no such camera")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        PacedSource(ArraySource([numbered()], repeat=3), fps=0.001),
+        ReconnectingSource(never, first_wait_s=600, longest_wait_s=600),
+    ],
+    ids=["paced", "reconnecting"],
+)
+def test_closing_wakes_it_from_a_long_wait(source: Any) -> None:
+    source._closed = waits = Waits()
     reader = threading.Thread(target=lambda: list(source.frames()))
     reader.start()
-    time.sleep(0.1)
+    assert waits.begun.wait(60)
     source.close()
-    reader.join(5)
+    reader.join(60)
     assert not reader.is_alive()
 
 
@@ -216,6 +285,17 @@ def test_if_all_break_before_the_first_frame_it_is_an_error() -> None:
     several = SeveralSources({name: Broken(0, SourceError(f"{name} is out")) for name in "ab"})
     with pytest.raises(SourceError, match="is out"):
         list(several.frames())
+
+
+@pytest.mark.parametrize("after", [(2, 3), (0, 3)])
+def test_if_all_break_it_is_an_error_whenever_that_is(after: tuple[int, int]) -> None:
+    said: list[str] = []
+    broken = {f"cable {count}": Broken(count, SourceError(f"cable {count} is out")) for count in after}
+    frames = SeveralSources(broken, Health(said.append)).frames()
+    with pytest.raises(SourceError, match="is out"):
+        assert not [frame for frame in frames if frame.id > 2]
+    assert len(said) == 2
+    assert sum("the others go on" in line for line in said) == 1  # the last one has no others
 
 
 def test_an_error_that_is_not_the_sources_own_is_raised() -> None:

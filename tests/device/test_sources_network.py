@@ -16,6 +16,7 @@ from typing import Any, Callable
 
 import numpy as np
 import pytest
+from clock import Clock
 
 from edgevision_device import (
     EdgevisionError,
@@ -26,8 +27,8 @@ from edgevision_device import (
     UsageError,
     open_source,
 )
-from edgevision_device._sources._lateness import Lateness
 from edgevision_device._sources._mjpeg import MjpegSource, _Parts  # pyright: ignore[reportPrivateUsage]
+from edgevision_device._sources._pace import Pace
 
 pytestmark = pytest.mark.usefixtures("cv2")
 
@@ -159,6 +160,14 @@ def test_the_reason_comes_with_the_error(camera_address: str) -> None:
         open_source(f"http://127.0.0.1:{free_port()}/video")
 
 
+@pytest.mark.parametrize(
+    "address", ["http://a..b/", "http://a..b/ü", "https://a..b/", "rtsp://a..b/", "http://\udce9/"]
+)
+def test_what_cannot_be_looked_up_is_an_error_of_the_source(address: str) -> None:
+    with pytest.raises(SourceError, match="cannot be opened"):
+        open_source(address, time_limit_s=SLACK_S)
+
+
 @pytest.mark.parametrize("address", ["http:///video", "http://[bad", "http://host:port/"])
 def test_what_is_no_address_is_refused(address: str) -> None:
     with pytest.raises(UsageError, match="no address of a stream"):
@@ -169,6 +178,29 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+@pytest.mark.parametrize("of", ["camera", "clip"])
+def test_what_is_not_ascii_is_escaped(
+    serve: Callable[..., str], clip_bytes: bytes, monkeypatch: pytest.MonkeyPatch, of: str
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(
+        http.server.BaseHTTPRequestHandler, "log_request", lambda handler, *more: asked.append(handler.path)
+    )
+    if of == "camera":
+        address = serve(lambda write: [write(part(jpeg())) for _ in range(3)])
+    else:
+        address = serve(lambda write: write(clip_bytes), "video/x-msvideo")
+    with open_source(f"{address}für alle%20?x=ü", time_limit_s=SLACK_S) as source:
+        assert isinstance(source, MjpegSource if of == "camera" else NetworkSource)
+        assert list(source.frames())
+    assert set(asked) == {"/f%C3%BCr%20alle%20?x=%C3%BC"}
+
+
+def test_a_path_that_is_not_ascii_may_be_absent(camera_address: str) -> None:
+    with pytest.raises(SourceError, match="the server says 404 Not Found"):
+        open_source(f"{camera_address}/ü")
 
 
 def test_passwords_stay_out_of_messages() -> None:
@@ -203,9 +235,6 @@ class Script:
     def __init__(self, pictures: int = 0) -> None:
         self.pictures = pictures
         self.closed = threading.Event()
-
-    def tell(self, name: str) -> float:
-        return 0.0
 
     def read(self) -> Any:
         self.pictures -= 1
@@ -415,6 +444,27 @@ def test_who_reads_slowly_gets_the_newest(serve: Callable[..., str]) -> None:
         go_on.set()
 
 
+def test_a_frame_that_ends_a_silence_is_from_when_it_came(serve: Callable[..., str]) -> None:
+    """It is held for a while, because what the network held back may come behind it; that counts to its age."""
+    came, sent_ns = threading.Event(), []
+
+    class Resumes(Pace):
+        def resumes(self, now_s: float) -> bool:
+            came.set()
+            return True
+
+    def script(write: Write) -> None:
+        write(part(jpeg()))
+        assert came.wait(60)
+        sent_ns.append(time.monotonic_ns())
+
+    with open_source(serve(script), time_limit_s=SLACK_S) as source:
+        source._pace = Resumes()  # type: ignore[attr-defined]
+        (frame,) = source.frames()
+    assert frame.captured_ns < sent_ns[0]
+    assert abs(frame.captured_utc.timestamp() - time.time()) < 60
+
+
 def test_a_slow_camera_is_not_held_up(serve: Callable[..., str]) -> None:
     """A frame every 1.2 s is its pace and no silence: each one is handed on as it comes."""
 
@@ -427,13 +477,18 @@ def test_a_slow_camera_is_not_held_up(serve: Callable[..., str]) -> None:
         assert [frame.id for frame in source.frames()] == [0, 1, 2]
 
 
-def test_another_container_is_ffmpegs(serve: Callable[..., str], tmp_path: Path, cv2: Any) -> None:
+@pytest.fixture
+def clip_bytes(tmp_path: Path, cv2: Any) -> bytes:
     path = tmp_path / "clip.avi"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 25, (64, 48))
     for _ in range(5):
         writer.write(plain(BLUE)[..., ::-1])
     writer.release()
-    address = serve(lambda write: write(path.read_bytes()), "video/x-msvideo")
+    return path.read_bytes()
+
+
+def test_another_container_is_ffmpegs(serve: Callable[..., str], clip_bytes: bytes) -> None:
+    address = serve(lambda write: write(clip_bytes), "video/x-msvideo")
     with open_source(address, time_limit_s=SLACK_S) as source:
         assert isinstance(source, NetworkSource)
         assert not source.endless
@@ -498,30 +553,73 @@ def test_the_password_is_sent_and_a_redirection_followed() -> None:
         server.server_close()
 
 
-# --- lateness --------------------------------------------------------------------------------------------------------
+# --- pace ------------------------------------------------------------------------------------------------------------
 
 
-def stale(moments: list[tuple[float, float]]) -> list[bool]:
-    lateness = Lateness()
-    return [lateness.stale(arrived_s, made_s) for arrived_s, made_s in moments]
+class Arrivals(Script):
+    """Stands in for an open capture whose frames come at given times; FFmpeg takes them for 25 a second."""
+
+    def __init__(self, clock: Clock, times_s: list[float]) -> None:
+        super().__init__(len(times_s))
+        self._clock, self._times_s, self._at = clock, times_s, 0
+
+    def tell(self, name: str) -> float:
+        return 40.0 * self._at
+
+    def read(self) -> Any:
+        if self._at < len(self._times_s):
+            self._clock.now_s = self._times_s[self._at]
+            self._at += 1
+        return super().read()
 
 
-def test_frames_that_were_held_back_are_stale() -> None:
-    steady = [(100 + n / 25, 1 + n / 25) for n in range(50)]
-    # Two seconds of silence, after which what was made during it comes within 0.2 s.
-    burst = [(104 + n / 250, 3 + n / 25) for n in range(50)]
-    after = [(104.2 + n / 25, 5.1 + n / 25) for n in range(25)]
-    assert stale(steady) == [False] * 50
-    told = stale(steady + burst + after)
-    assert told[50:85] == [True] * 35
-    assert told[100:] == [False] * 25
+@pytest.fixture
+def passed_over(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[float]], list[int]]:
+    """Say which frames are passed over if they come after these intervals."""
+
+    def read(intervals_s: list[float]) -> list[int]:
+        clock = Clock()
+        times_s = (clock.now_s + np.cumsum(intervals_s)).tolist()
+        monkeypatch.setattr("edgevision_device._sources._network.time", clock)
+        monkeypatch.setattr(
+            "edgevision_device._sources._network.Capture", lambda *arguments, **options: Arrivals(clock, times_s)
+        )
+        return sorted(set(range(len(times_s))) - {frame.id for frame in NetworkSource("http://host/").frames()})
+
+    return read
 
 
-def test_a_senders_clock_that_is_set_is_believed_in_the_end() -> None:
-    steady = [(100 + n / 25, 50 + n / 25) for n in range(50)]
-    back = [(102 + n / 25, 10 + n / 25) for n in range(200)]
-    told = stale(steady + back)
-    assert told[-100:] == [False] * 100
-    forward = [(102 + n / 25, 90 + n / 25) for n in range(200)]
-    assert stale(steady + forward) == [False] * 250
-    assert stale([(n, 0.0) for n in range(100)]) == [False] * 100  # a sender that does not say
+STEADY_S = [0.04] * 50
+
+
+@pytest.mark.parametrize("fps", [5, 15, 25, 60])
+def test_no_frame_is_lost_whatever_rate_ffmpeg_takes_it_for(
+    passed_over: Callable[[list[float]], list[int]], fps: float
+) -> None:
+    assert passed_over([1 / fps] * 500) == []
+
+
+def test_no_frame_of_an_unsteady_sender_is_lost(passed_over: Callable[[list[float]], list[int]]) -> None:
+    assert passed_over(np.random.default_rng(0).uniform(0, 0.9, 500).tolist()) == []
+    assert passed_over([0.001, 0.001, 0.118] * 100) == []  # three at a time
+
+
+@pytest.mark.parametrize("each_s", [0.004, 0.02])
+def test_what_was_held_back_is_passed_over(passed_over: Callable[[list[float]], list[int]], each_s: float) -> None:
+    """Two seconds of silence, after which what was made during it comes as fast as it can be decoded."""
+    gone = passed_over(STEADY_S + [2.0] + [each_s] * 49 + STEADY_S)
+    assert gone[:50] == list(range(50, 100))
+    assert len(gone[50:]) < 0.25 / 0.04
+
+
+def test_a_gap_in_what_was_held_back_lets_one_frame_through(passed_over: Callable[[list[float]], list[int]]) -> None:
+    gone = passed_over(STEADY_S + [2.0] + [0.02] * 19 + [0.1] + [0.02] * 20 + STEADY_S)
+    assert gone == [*range(50, 70), *range(71, 91)]
+
+
+def test_after_a_pause_in_which_nothing_was_held_back_frames_soon_come_again(
+    passed_over: Callable[[list[float]], list[int]],
+) -> None:
+    assert passed_over([*STEADY_S, 2.0, *STEADY_S]) == list(range(50, 57))  # 0.25 s
+    assert passed_over(STEADY_S + [2.0] * 10) == [50, 51, 52]  # at night some cameras become slow
+    assert passed_over([2.0] * 20 + STEADY_S) == []

@@ -11,6 +11,7 @@ from typing import Any, Callable, Optional
 
 import numpy as np
 import pytest
+from clock import Clock
 
 from edgevision_device import ArraySource, Frame, Source, SourceError, UsageError, open_source
 from edgevision_device._health import Health
@@ -146,41 +147,74 @@ def test_a_camera_that_comes_back_is_read_again(camera: Camera, how: str) -> Non
     assert health.to_record()["times"] == {"source": 1}
 
 
-def test_what_cannot_be_opened_is_tried_ever_more_slowly() -> None:
-    tries_s: list[float] = []
-    health = Health()
+class Breaking(Source):
+    """A camera that takes its time to open, and to give frames before it breaks off."""
 
-    def never() -> Source:
-        tries_s.append(time.monotonic())
+    live = True
+
+    def __init__(self, clock: Clock, opens_s: float, first_s: float, lasts_s: float, frames: int) -> None:
+        clock.now_s += opens_s
+        self._clock, self._first_s, self._lasts_s, self._frames = clock, first_s, lasts_s, frames
+
+    def frames(self) -> Iterator[Frame]:
+        self._clock.now_s += self._first_s
+        for id in range(self._frames):
+            yield Frame.taken_now(id, picture(0), "rgb")
+            self._clock.now_s += self._lasts_s / self._frames
+        self._clock.now_s += 100  # nothing more comes within the time limit
         raise SourceError("no such camera")
 
-    source = ReconnectingSource(never, health=health, first_wait_s=0.05, longest_wait_s=0.4)
-    reader = threading.Thread(target=lambda: list(source.frames()))
-    reader.start()
-    time.sleep(2.0)
-    source.close()
-    reader.join(5)
-    assert not reader.is_alive()
-    waits_s = np.diff(tries_s)
-    for number, wait_s in enumerate(waits_s[:6]):
-        nominal_s = min(0.05 * 2**number, 0.4)
-        assert wait_s >= 0.74 * nominal_s
-    assert 4 <= len(tries_s) <= 10
+
+def waits_of(open_it: Callable[[Clock], Source], monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Let it break off eight times, and return how long each wait was, without the quarter of chance."""
+    clock, health = Clock(most_waits=8), Health()
+    monkeypatch.setattr("edgevision_device._sources._reconnecting.time", clock)
+    monkeypatch.setattr("edgevision_device._sources._reconnecting.random.uniform", lambda low, high: 1.0)
+    source: Any = ReconnectingSource(lambda: open_it(clock), health=health, first_wait_s=0.5, longest_wait_s=30)
+    source._closed = clock
+    for _ in source.frames():
+        pass
     assert health.to_record()["troubles"]["source"]["text"].startswith("no such camera; trying again")
-    assert health.to_record()["times"] == {"source": 1}
+    return clock.waits_s
 
 
-def test_closing_wakes_it_from_a_long_wait() -> None:
+EVER_LONGER_S = [0.5, 1, 2, 4, 8, 16, 30, 30]
+
+
+@pytest.mark.parametrize("takes_s", [0, 10, 100])
+def test_what_cannot_be_opened_is_tried_ever_more_slowly(monkeypatch: pytest.MonkeyPatch, takes_s: float) -> None:
+    def never(clock: Clock) -> Source:
+        clock.now_s += takes_s
+        raise SourceError("no such camera")
+
+    assert waits_of(never, monkeypatch) == EVER_LONGER_S
+
+
+@pytest.mark.parametrize(
+    ("opens_s", "first_s", "lasts_s", "frames"),
+    [(0, 100, 0, 0), (100, 0, 0, 0), (100, 100, 0, 3), (100, 100, 0.4, 3)],
+)
+def test_what_opens_and_gives_next_to_nothing_is_tried_ever_more_slowly(
+    monkeypatch: pytest.MonkeyPatch, opens_s: float, first_s: float, lasts_s: float, frames: int
+) -> None:
+    waits_s = waits_of(lambda clock: Breaking(clock, opens_s, first_s, lasts_s, frames), monkeypatch)
+    assert waits_s == EVER_LONGER_S
+
+
+def test_what_gave_frames_for_a_while_is_tried_again_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert waits_of(lambda clock: Breaking(clock, 0, 0, 40, 3), monkeypatch) == [0.5] * 8
+
+
+def test_waits_differ_by_chance(monkeypatch: pytest.MonkeyPatch) -> None:
     def never() -> Source:
         raise SourceError("no such camera")
 
-    source = ReconnectingSource(never, first_wait_s=600, longest_wait_s=600)
-    reader = threading.Thread(target=lambda: list(source.frames()))
-    reader.start()
-    time.sleep(0.1)
-    source.close()
-    reader.join(5)
-    assert not reader.is_alive()
+    clock = Clock(most_waits=50)
+    source: Any = ReconnectingSource(never, first_wait_s=1, longest_wait_s=1)
+    source._closed = clock
+    assert list(source.frames()) == []
+    assert all(0.75 <= wait_s <= 1.25 for wait_s in clock.waits_s)
+    assert len(set(clock.waits_s)) > 10
 
 
 def test_what_opens_after_it_was_closed_is_closed() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import http.client
 import json
@@ -10,9 +9,10 @@ import secrets
 import socket
 import ssl
 from typing import NamedTuple, Optional
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from .._errors import UsageError
+from .._http import authorization
 from .._result import StreamResult
 from ._background import SlowSink, UndeliverableError
 from ._base import Starts
@@ -66,10 +66,8 @@ class Webhook(SlowSink[_Post]):
             "Idempotency-Key": item.key,
             "User-Agent": "edgevision-device",
             "Connection": "close",
+            **authorization(parts),
         }
-        if parts.username is not None:
-            pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-            headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         where = f"{parts.hostname}:{connection.port}"
         try:

@@ -12,7 +12,7 @@ from typing import Optional, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Frame", "Source"]
+__all__ = ["Frame", "Source", "Wrapped"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,3 +89,21 @@ class Source(abc.ABC):
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+class Wrapped(Source):
+    """What changes the frames of another source: live, endless and so on as that one is, and closed with it.
+
+    Args:
+        source: is closed by this one.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self.live = source.live
+        self.keeps_newest = source.keeps_newest
+        self.endless = source.endless
+        self._source = source
+
+    def close(self) -> None:
+        """Close the source behind it."""
+        self._source.close()

@@ -29,10 +29,15 @@ _BAD_READS = 5
 #: For so long no whole frame may come. OpenCV gives a silent camera 10 s, and then the read fails.
 _SILENT_S = 5.0
 
-#: Rows at the bottom that are all the same in a torn frame, and in no other: sensors make noise.
+#: Rows at the bottom that are all the same in a torn frame, and in no other of a camera: sensors make noise.
 _SAME_ROWS = 8
 _FLAT = 4
 _MISSING = 128
+
+#: What a grabber gives of a screen may end in rows that are all the same, but then it does so again and again: so many
+#: frames after the first, whose last rows differ by so many levels on average. Tears are elsewhere each time.
+_ALIKE_FRAMES = 3
+_ALIKE = 8
 
 
 @dataclass(frozen=True)
@@ -140,10 +145,11 @@ class CameraSource(Source):
     def frames(self) -> Iterator[Frame]:
         """Yield each whole frame, captured when the driver hands it over; torn ones leave gaps in the ids."""
         id = bad = 0
+        tears = _Tears()
         whole_s = time.monotonic()
         while True:
             picture = self._capture.read()
-            if picture is not None and not (self._may_tear and is_torn(picture)):
+            if picture is not None and not (self._may_tear and tears.show_in(picture)):
                 yield Frame.taken_now(id, picture, "bgr")
                 bad = 0
                 whole_s = time.monotonic()
@@ -161,6 +167,25 @@ class CameraSource(Source):
     def close(self) -> None:
         """Let go of the camera."""
         self._capture.close()
+
+
+class _Tears:
+    """Tells the torn frames of a camera from those of a screen that always ends in the same rows."""
+
+    def __init__(self) -> None:
+        self._last: Optional[npt.NDArray[np.int16]] = None
+        self._alike = 0
+
+    def show_in(self, picture: npt.NDArray[np.uint8]) -> bool:
+        if not is_torn(picture):
+            self._last, self._alike = None, 0
+            return False
+        last = picture[-1].astype(np.int16)  # differences have a sign
+        before, self._last = self._last, last
+        alike = before is not None and before.shape == last.shape and np.abs(last - before).mean() <= _ALIKE
+        # The grey that OpenCV leaves is always alike.
+        self._alike = self._alike + 1 if alike and (last != _MISSING).any() else 0
+        return self._alike < _ALIKE_FRAMES
 
 
 def is_torn(picture: npt.NDArray[np.uint8]) -> bool:

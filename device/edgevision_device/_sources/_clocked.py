@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from .._errors import UsageError
-from ._base import Frame, Source
+from ._base import Frame, Source, Wrapped
 
 __all__ = ["ClockedSource"]
 
 
-class ClockedSource(Source):
+class ClockedSource(Wrapped):
     """Yields the frames of another source on a clock: frame `n` is captured `n / fps` seconds after frame 0.
 
     The frame is decoded before that, while the one before is current. If decoding takes longer than the clock allows,
@@ -24,13 +24,13 @@ class ClockedSource(Source):
         fps: frames per second.
     """
 
-    live = True
-
     def __init__(self, source: Source, fps: float) -> None:
         # The upper bound is where the clock's own wake-ups would be late by much of a frame.
         if not 0 < fps <= 1000:
             raise UsageError(f"frames per second must lie above 0 and not above 1000, got {fps:g}")
-        self._source = source
+        super().__init__(source)
+        # The clock does not wait to be asked.
+        self.live, self.keeps_newest = True, False
         self._fps = fps
 
     def frames(self) -> Iterator[Frame]:
@@ -43,7 +43,3 @@ class ClockedSource(Source):
             time.sleep((due_ns - decoded_ns) / 1e9)
             later = timedelta(microseconds=(due_ns - frame.captured_ns) / 1000)
             yield dataclasses.replace(frame, captured_ns=due_ns, captured_utc=frame.captured_utc + later)
-
-    def close(self) -> None:
-        """Close the source behind it."""
-        self._source.close()

@@ -6,7 +6,6 @@ hands frames on in the order in which they came, however old they have become in
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import http.client
 import select
@@ -15,11 +14,13 @@ import time
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from typing import Optional
-from urllib.parse import SplitResult, unquote
+from urllib.parse import SplitResult
 
 from .._errors import PictureError, SourceError
+from .._http import authorization, target
 from .._pictures import decode_picture
 from ._base import Frame, Source
+from ._pace import BURST_S, Pace
 
 __all__ = ["MjpegSource", "open_mjpeg"]
 
@@ -30,10 +31,6 @@ _JPEG_END = b"\xff\xd9"
 
 #: How long frames that have come already are passed over in favor of those behind them.
 _DRAIN_S = 0.05
-
-#: After a silence the network first delivers what it held back, which is old: so long it is passed over.
-_SILENCE_S = 1.0
-_BURST_S = 0.25
 
 #: By so much a socket's time limit may strike before its time.
 _EARLY_S = 0.01
@@ -49,18 +46,15 @@ def open_mjpeg(parts: SplitResult, shown: str, time_limit_s: float) -> Optional[
 
     Raises:
         OSError: nobody answers.
+        UnicodeError: a host that cannot be looked up, or a name or password that cannot be sent.
         SourceError: the server says that there is no such thing.
     """
     make = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     connection = make(parts.hostname or "", parts.port, timeout=time_limit_s)
-    headers = {"Connection": "close"}
-    if parts.username is not None:
-        secret = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
-        headers["Authorization"] = f"Basic {base64.b64encode(secret).decode()}"
     try:
         connection.connect()
         reader: Optional[socket.socket] = connection.sock
-        connection.request("GET", f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}", headers=headers)
+        connection.request("GET", target(parts), headers={"Connection": "close", **authorization(parts)})
         answer = connection.getresponse()
     except http.client.HTTPException:
         connection.close()
@@ -107,7 +101,7 @@ class MjpegSource(Source):
         self._parts = _Parts(boundary)
         self._shown = shown
         self._time_limit_s = time_limit_s
-        self._pace = _Pace()
+        self._pace = Pace()
         self._closed = False
 
     def frames(self) -> Iterator[Frame]:
@@ -128,8 +122,7 @@ class MjpegSource(Source):
                 if not whole:
                     raise SourceError(f"{self._shown} closed the stream before the first {kind}")
                 return
-            content, passed_over = came
-            captured_ns, captured_utc = time.monotonic_ns(), datetime.now(timezone.utc)
+            content, passed_over, captured_ns, captured_utc = came
             id = next_id + passed_over
             next_id = id + 1
             try:
@@ -142,27 +135,30 @@ class MjpegSource(Source):
             yield Frame(id, captured_ns, captured_utc, picture, "rgb")
             due_s = time.monotonic() + self._time_limit_s
 
-    def _newest(self, due_s: float) -> Optional[tuple[bytes, int]]:
+    def _newest(self, due_s: float) -> Optional[tuple[bytes, int, int, datetime]]:
         """Wait for the next part, and pass it over in favor of those that come right behind it.
 
         Returns:
-            The last of them, and how many were passed over; None if there are no more, or none came in time.
+            The last of them, how many were passed over, and on both clocks when it was complete; None if there are no
+            more, or none came in time.
         """
         newest: Optional[bytes] = None
         count = 0
+        came = time.monotonic_ns(), datetime.now(timezone.utc)
         waits_until_s = drains_until_s = 0.0
         while True:
             for part in self._parts.complete():
+                came = time.monotonic_ns(), datetime.now(timezone.utc)
                 if newest is None:
                     now_s = time.monotonic()
-                    waits_until_s = now_s + (_BURST_S if self._pace.resumes(now_s) else 0.0)
+                    waits_until_s = now_s + (BURST_S if self._pace.resumes(now_s) else 0.0)
                     drains_until_s = max(waits_until_s, now_s + _DRAIN_S)
                 newest = part
                 count += 1
             now_s = time.monotonic()
             if newest is not None and (now_s >= drains_until_s or not self._has_come(waits_until_s - now_s)):
                 self._pace.note(now_s)
-                return newest, count - 1
+                return newest, count - 1, *came
             if now_s >= due_s or self._closed:
                 return None
             try:
@@ -174,9 +170,9 @@ class MjpegSource(Source):
                 in_time = time.monotonic() < due_s - _EARLY_S
                 last = self._parts.rest() if in_time else None
                 if last is not None and (newest is None or last.rstrip().endswith(_JPEG_END)):
-                    newest = last
+                    newest, came = last, (time.monotonic_ns(), datetime.now(timezone.utc))
                     count += 1
-                return None if newest is None else (newest, count - 1)
+                return None if newest is None else (newest, count - 1, *came)
             self._parts.add(content, self._shown)
 
     def _has_come(self, wait_s: float) -> bool:
@@ -192,22 +188,6 @@ class MjpegSource(Source):
             self._reader.shutdown(socket.SHUT_RDWR)
         with contextlib.suppress(OSError, ValueError, AttributeError):
             self._answer.close()
-
-
-class _Pace:
-    """Knows how fast frames usually come, and so when a silence was one."""
-
-    def __init__(self) -> None:
-        self._last_s: Optional[float] = None
-        self._usual_s = 0.0
-
-    def resumes(self, now_s: float) -> bool:
-        return self._last_s is not None and now_s - self._last_s > max(_SILENCE_S, 4 * self._usual_s)
-
-    def note(self, now_s: float) -> None:
-        if self._last_s is not None:
-            self._usual_s += 0.2 * (now_s - self._last_s - self._usual_s)
-        self._last_s = now_s
 
 
 class _Parts:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from .._errors import UsageError
 from .._preprocess import load_opencv
-from ._base import Frame, Source
+from ._base import Frame, Source, Wrapped
 
 __all__ = ["DEFAULT_LEVELS", "MovingSource"]
 
@@ -22,7 +22,7 @@ DEFAULT_LEVELS = 12.0
 _FIELDS_WH = (32, 24)
 
 
-class MovingSource(Source):
+class MovingSource(Wrapped):
     """Yields the frames that differ from the last one that it yielded, and one now and then that does not.
 
     The picture is averaged over 32 × 24 fields, in grey; it moves if any field does. So noise does not count, a change
@@ -39,9 +39,7 @@ class MovingSource(Source):
             raise UsageError(f"motion is told in grey levels, above 0 and not above 255; got {levels:g}")
         if not every_s > 0:
             raise UsageError(f"the time between frames without motion must be positive, got {every_s:g} s")
-        self.live = source.live
-        self.endless = source.endless
-        self._source = source
+        super().__init__(source)
         self._levels = levels
         self._every_ns = 1e9 * every_s
 
@@ -59,10 +57,6 @@ class MovingSource(Source):
                 continue
             last, last_ns = fields, frame.captured_ns
             yield dataclasses.replace(frame, still=still)
-
-    def close(self) -> None:
-        """Close the source behind it."""
-        self._source.close()
 
 
 def _fields(cv2: Any, frame: Frame) -> npt.NDArray[np.int16]:

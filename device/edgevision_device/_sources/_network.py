@@ -11,10 +11,11 @@ from typing import Callable, Optional, TypeVar, Union
 from urllib.parse import SplitResult, urlsplit
 
 from .._errors import SourceError, UsageError
+from .._http import escaped, target
 from .._preprocess import load_opencv
 from ._base import Frame, Source
-from ._lateness import Lateness
 from ._opencv import Capture
+from ._pace import Pace
 
 __all__ = ["SCHEMES", "NetworkSource", "open_address", "without_password"]
 
@@ -36,10 +37,10 @@ def open_address(address: str, time_limit_s: float = 10.0) -> Source:
             source = _in_time(lambda: open_mjpeg(parts, shown, time_limit_s), time_limit_s)
         except TimeoutError:
             raise _no_answer(shown, time_limit_s) from None
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
             # A certificate that this computer does not trust, as most cameras have, does not matter to FFmpeg.
             if parts.scheme != "https":
-                raise SourceError(f"{shown} cannot be opened: {error.strerror or error}") from error
+                raise SourceError(f"{shown} cannot be opened: {_reason(error)}") from error
             source = None
         if source is not None:
             return source
@@ -67,10 +68,11 @@ class NetworkSource(Source):
         self._breaks_off = parts.scheme.startswith("rtsp")
         self._time_limit_s = time_limit_s
         load_opencv()  # without which there is nothing to wait for
+        plain = parts.geturl()
         began = time.monotonic()
         try:
             # FFmpeg keeps to the limit by itself, except while it looks the name up. The second is for its own slack.
-            capture = _in_time(lambda: Capture(address, "CAP_FFMPEG", time_limit_s=time_limit_s), time_limit_s + 1)
+            capture = _in_time(lambda: Capture(plain, "CAP_FFMPEG", time_limit_s=time_limit_s), time_limit_s + 1)
         except TimeoutError:
             raise _no_answer(self._shown, time_limit_s) from None
         if not capture.opened:
@@ -87,7 +89,7 @@ class NetworkSource(Source):
         connection, so there it raises SourceError.
         """
         id = 0
-        lateness = Lateness()
+        pace = Pace()
         while True:
             began = time.monotonic()
             picture = self._capture.read()
@@ -106,7 +108,7 @@ class NetworkSource(Source):
                         f"{self._shown} broke off after {id} frames; is the camera still on and the network up?"
                     )
                 return
-            if not lateness.stale(time.monotonic(), self._capture.tell("CAP_PROP_POS_MSEC") / 1000):
+            if not pace.held_back(time.monotonic()):
                 yield Frame.taken_now(id, picture, "bgr")
             id += 1
 
@@ -174,7 +176,11 @@ def _split(address: str) -> Optional[SplitResult]:
         _ = parts.port  # raises where it is no number
     except ValueError:
         return None
-    return parts if parts.scheme in SCHEMES and parts.hostname else None
+    return escaped(parts) if parts.scheme in SCHEMES and parts.hostname else None
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
 
 
 def _why_not(parts: SplitResult) -> str:
@@ -187,11 +193,11 @@ def _why_not(parts: SplitResult) -> str:
         with socket.create_connection((parts.hostname or "", port), timeout=2):
             pass
     except (OSError, ValueError) as error:
-        return getattr(error, "strerror", None) or str(error)
+        return _reason(error)
     if parts.scheme == "http":
         connection = http.client.HTTPConnection(parts.hostname or "", port, timeout=2)
         try:
-            connection.request("GET", f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}")
+            connection.request("GET", target(parts))
             answer = connection.getresponse()
             if answer.status >= 400:
                 return f"the server says {answer.status} {answer.reason}"

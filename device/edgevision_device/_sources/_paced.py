@@ -7,12 +7,12 @@ import time
 from collections.abc import Iterator
 
 from .._errors import UsageError
-from ._base import Frame, Source
+from ._base import Frame, Source, Wrapped
 
 __all__ = ["PacedSource"]
 
 
-class PacedSource(Source):
+class PacedSource(Wrapped):
     """Yields at most so many frames a second, so that a small board stays cool.
 
     A live source goes on at its own rate and its frames between are dropped; any other is read more slowly.
@@ -25,9 +25,7 @@ class PacedSource(Source):
     def __init__(self, source: Source, fps: float) -> None:
         if not 0 < fps <= 1000:
             raise UsageError(f"the most frames per second must lie above 0 and not above 1000, got {fps:g}")
-        self.live = source.live
-        self.endless = source.endless
-        self._source = source
+        super().__init__(source)
         self._interval_s = 1 / fps
         self._closed = threading.Event()
 
@@ -51,4 +49,4 @@ class PacedSource(Source):
     def close(self) -> None:
         """Close the source behind it."""
         self._closed.set()
-        self._source.close()
+        super().close()

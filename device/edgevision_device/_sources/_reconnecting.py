@@ -28,7 +28,7 @@ class ReconnectingSource(Source):
         part: what `health` calls it.
         first_wait_s: before the first attempt; each wait is twice the one before, give or take a quarter by chance, so
             that many devices do not come back to one server all at once.
-        longest_wait_s: where that ends. A source that lived longer than the wait before it begins with the first wait.
+        longest_wait_s: where that ends. A source that gave frames for longer than the next wait begins with the first.
     """
 
     live = True
@@ -57,13 +57,17 @@ class ReconnectingSource(Source):
         next_id = 0
         wait_s = self._first_wait_s
         while True:
-            opened_s = time.monotonic()
+            first_s: Optional[float] = None
+            lived_s = 0.0
             try:
                 source = self._opened()
                 if source is None:
                     return
                 base = next_id
                 for frame in source.frames():
+                    now_s = time.monotonic()
+                    first_s = now_s if first_s is None else first_s
+                    lived_s = now_s - first_s
                     self._health.well(self._part)
                     next_id = base + frame.id + 1
                     yield frame if base == 0 else dataclasses.replace(frame, id=base + frame.id)
@@ -76,7 +80,7 @@ class ReconnectingSource(Source):
                 return
             self._health.trouble(self._part, f"{trouble}; trying again until it is back")
             self._drop()
-            if time.monotonic() - opened_s > wait_s:
+            if lived_s > wait_s:
                 wait_s = self._first_wait_s
             if self._closed.wait(wait_s * random.uniform(0.75, 1.25)):
                 return

@@ -19,7 +19,7 @@ class SeveralSources(Source):
 
     Every source is read on a thread of its own. Of a live one the newest frame is kept; any other waits. Whoever has a
     frame gets its turn, so that a fast camera does not crowd out a slow one. One that breaks off is said to, once, and
-    the others go on.
+    the others go on; when all have broken off, that is an error.
 
     Args:
         sources: name → source; they are closed by this one.
@@ -41,7 +41,7 @@ class SeveralSources(Source):
         self._stopped = False
 
     def frames(self) -> Iterator[Frame]:
-        """Yield frames until all sources have ended. Raises the error of one if none of them gave a frame."""
+        """Yield frames until all sources have ended. Raises the error of one if all broke off, or none gave a frame."""
         names = list(self._sources)
         for name in names:
             threading.Thread(target=self._read, args=(name,), name=f"edgevision-{name}", daemon=True).start()
@@ -70,7 +70,7 @@ class SeveralSources(Source):
                 yield frame
         finally:
             self.close()
-        if not any_came and self._errors:
+        if self._errors and (not any_came or len(self._errors) == len(self._sources)):
             raise self._errors[-1]
 
     def _fatal(self) -> bool:
@@ -90,10 +90,11 @@ class SeveralSources(Source):
                     self._changed.notify_all()
                 del frame  # else this thread would hold a whole picture more
         except BaseException as error:  # told, or raised again where somebody can handle it
-            if not self._stopped:
-                self._health.trouble(f"source {name}", f"{error}; the others go on")
             with self._changed:
                 self._errors.append(error)
+                others = len(self._errors) < len(self._sources)
+            if not self._stopped:
+                self._health.trouble(f"source {name}", f"{error}{'; the others go on' if others else ''}")
         finally:
             with self._changed:
                 self._running.discard(name)

@@ -9,7 +9,7 @@ from typing import Optional, Union
 
 from .._errors import UsageError, require_known
 from .._preprocess import load_opencv
-from ._base import Frame, Source
+from ._base import Frame, Source, Wrapped
 
 __all__ = ["FLIPS", "ROTATIONS", "Region", "TurnedSource", "parse_region"]
 
@@ -42,7 +42,7 @@ def parse_region(text: str) -> Region:
     return left, top, width, height
 
 
-class TurnedSource(Source):
+class TurnedSource(Wrapped):
     """Yields the frames of a source upright, and of them only a region.
 
     A region alone is a view of the picture and costs nothing. What is turned is copied, after the region was cut out:
@@ -65,9 +65,7 @@ class TurnedSource(Source):
         require_known("rotation", str(rotate), map(str, ROTATIONS))
         if flip is not None:
             require_known("flip", flip, FLIPS)
-        self.live = source.live
-        self.endless = source.endless
-        self._source = source
+        super().__init__(source)
         self._region = region
         self._rotate = rotate
         self._flip = flip
@@ -113,10 +111,6 @@ class TurnedSource(Source):
             180: (width - x - w, height - y - h, w, h),
             270: (width - y - h, x, h, w),
         }[self._rotate]
-
-    def close(self) -> None:
-        """Close the source behind it."""
-        self._source.close()
 
 
 def _edges(start: float, extent: float, size: int) -> tuple[int, int]:

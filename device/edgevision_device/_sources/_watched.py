@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .._health import Health
-from ._base import Frame, Source
+from ._base import Frame, Source, Wrapped
 
 __all__ = ["WatchedSource"]
 
@@ -22,7 +22,7 @@ _DARK = 32
 _FLAT = 4
 
 
-class WatchedSource(Source):
+class WatchedSource(Wrapped):
     """Yields the frames of a live source, and tells `health` when they show nothing.
 
     Those that are black, or the same again and again, are yielded all the same: what they mean is not known here.
@@ -45,9 +45,7 @@ class WatchedSource(Source):
         nothing_s: float = 2.0,
         frozen_s: float = 30.0,
     ) -> None:
-        self.live = source.live
-        self.endless = source.endless
-        self._source = source
+        super().__init__(source)
         self._health = health
         self._part = part
         self._nothing_s = nothing_s
@@ -69,10 +67,6 @@ class WatchedSource(Source):
             elif not seen:
                 self._health.well(self._part)
             yield frame
-
-    def close(self) -> None:
-        """Close the source behind it."""
-        self._source.close()
 
 
 _BLACK = "black; is the camera covered, or the light off?"
