@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import errno
 import importlib
 import io
 import os
+import re
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Optional, Protocol, Union, cast
+from typing import Any, NoReturn, Optional, Protocol, Union, cast
 
 from ._errors import EdgevisionError
 
@@ -49,7 +51,7 @@ def run_cli(
     words = sys.argv[1:] if argv is None else argv
     if words and words[0] in commands:
         commands = {words[0]: commands[words[0]]}
-    parser = argparse.ArgumentParser(prog=prog, description=description, allow_abbrev=False)
+    parser = _Parser(prog=prog, description=description, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"{prog} {version}")
     if "" in commands:
         _declare(parser, "", _load(commands[""]))
@@ -59,7 +61,7 @@ def run_cli(
             help_line = (command.__doc__ or "").splitlines()[0]
             subparser = subparsers.add_parser(name, help=help_line, description=help_line, allow_abbrev=False)
             _declare(subparser, name, command)
-    args = parser.parse_args(argv)
+    args = parser.parse_args(words)
     # The command as typed goes into reports, so that a stranger can repeat them.
     args.command_line = [prog, *words]
     # A file's name may hold bytes that are no UTF-8, which Python keeps as surrogates and refuses to print.
@@ -77,6 +79,27 @@ def run_cli(
         if args.traceback:
             raise
         return _report(prog, error)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong, where argparse prints all flags that there are."""
+
+    def error(self, message: str) -> NoReturn:
+        unknown = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
+        hint = _closest(unknown[1], re.findall(r"[^', ]+", unknown[2])) if unknown else ""
+        self.exit(2, f"{self.prog}: error: {message}{hint}; {self.prog} --help tells more\n")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        found, strangers = super().parse_known_args(args, namespace)
+        if strangers:  # complained about here, where the flags of the command are known
+            flags = [flag for action in self._actions for flag in action.option_strings]
+            self.error(f"unknown argument {strangers[0]}{_closest(strangers[0].split('=')[0], flags)}")
+        return found, strangers
+
+
+def _closest(got: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(got, known, n=1)
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 def _load(command: Union[str, Command]) -> Command:

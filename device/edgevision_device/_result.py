@@ -17,7 +17,8 @@ from ._statistics import Percentiles, TimeHistogram
 
 __all__ = ["STAGES", "StreamResult", "StreamStatistics", "StreamSummary"]
 
-STAGES = ("wait", "preprocess", "invoke", "decide")
+#: `wait`: the loop has no frame. `ready`: a preprocessed frame waits for the one before it.
+STAGES = ("wait", "preprocess", "ready", "invoke", "decide")
 
 #: How much of a file's hash each record holds: enough to tell the files of one device apart.
 _SHA256_DIGITS = 12
@@ -40,7 +41,8 @@ class StreamResult:
         labels: of the file that gave them.
         age_ms: from capture to label.
         changed: what is shown differs from what the frame before showed, of the same source.
-        stages_ms: how long each of `STAGES` took. Preprocessing overlaps the others, so they do not add up to the age.
+        stages_ms: how long each of `STAGES` took. All but `wait`, which overlaps the first two, add up to the age, but
+            for the time from capture to preprocessing.
         dropped: frames that the sources produced so far and the loop never saw.
         still: frames that were left out so far because the picture did not move.
         queued: frames that stood ready when this one was decided, 0 or 1. What a driver holds back is not known.

@@ -77,6 +77,7 @@ class _Prepared:
     classifier: Classifier
     pixels_nhwc: npt.NDArray[np.uint8]
     took_ms: float
+    ready_ns: int
 
 
 def _prepared(current: Callable[[], Classifier], source: Source) -> Iterator[_Prepared]:
@@ -84,7 +85,8 @@ def _prepared(current: Callable[[], Classifier], source: Source) -> Iterator[_Pr
         began_ns = time.monotonic_ns()
         classifier = current()
         pixels_nhwc = classifier.preprocess(frame.picture, frame.picture_order)
-        yield _Prepared(frame, classifier, pixels_nhwc, (time.monotonic_ns() - began_ns) / 1e6)
+        ready_ns = time.monotonic_ns()
+        yield _Prepared(frame, classifier, pixels_nhwc, (ready_ns - began_ns) / 1e6, ready_ns)
 
 
 def _loop(
@@ -148,6 +150,7 @@ def _loop(
                 stages_ms={
                     "wait": (got_ns - asked_ns) / 1e6,
                     "preprocess": prepared.took_ms,
+                    "ready": (got_ns - prepared.ready_ns) / 1e6,
                     "invoke": (invoked_ns - got_ns) / 1e6,
                     "decide": (decided_ns - invoked_ns) / 1e6,
                 },

@@ -205,20 +205,26 @@ def test_a_damaged_file_is_refused(install: Install, model: Path) -> None:
     assert "is damaged" in err
 
 
-def test_what_the_user_of_the_service_cannot_read_is_refused(
-    install: Install, labels_file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    looked_at: list[str] = []
+def test_what_the_user_of_the_service_cannot_read_is_refused(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgevision_device._commands.service.hidden_paths", lambda paths: iter([Path("/home/pi")]))
+    code, out, err = install("--source", "photos/", "--source", "0", "--dry-run")
+    assert code == 2
+    assert out.startswith("[Unit]")
+    assert err.startswith("edgevision-device: error: the service's user cannot read /home/pi, where ")
+    assert "/usr/bin/python3 -m venv /opt/edgevision" in err
+
+
+def test_inputs_must_be_readable_too(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[str] = []
 
     def hidden(paths: Sequence[object]) -> list[Path]:
-        looked_at.extend(map(str, paths))
-        return [Path("/home/pi")]
+        return [Path("/home/pi")] if str(*paths) in closed else []
 
     monkeypatch.setattr("edgevision_device._commands.service.hidden_paths", hidden)
-    code, out, err = install("--source", "photos/", "--source", "0", "--dry-run")
-    assert (code, out) == (2, "")
-    assert "the service's user cannot read /home/pi" in err
-    assert looked_at[2:] == ["my model.tflite", "photos/"]
+    for closed[:] in (["my model.tflite"], ["photos/"]):
+        code, _, err = install("--source", "photos/", "--source", "0", "--dry-run")
+        assert code == 2
+        assert f"cannot read /home/pi, where {closed[0]} lies: put it elsewhere" in err
 
 
 SECRETS = ["--source", "rtsp://me:hush1@cam/", "--source", "http://cam/?key=hush2", "--source", "$EDGEVISION_YARD"]

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from fakes import until
 
-from edgevision_device import Health, StreamResult, StreamStatistics, UsageError, open_source
+from edgevision_device import STAGES, Health, StreamResult, StreamStatistics, UsageError, open_source
 from edgevision_device._sinks import SinkContext
 from edgevision_device._sinks._web import Web
 from edgevision_device._sinks._web_access import WebAddress, check_token
@@ -31,7 +31,7 @@ TOKEN = "correct-horse-battery"
 
 def result_of(id: int, *, picture: Optional[np.ndarray] = None, **more: Any) -> StreamResult:
     picture = np.full((48, 64, 3), id % 250, np.uint8) if picture is None else picture
-    stages_ms = {"wait": 1.0, "preprocess": 0.2, "invoke": 8.0, "decide": 0.01}
+    stages_ms = {"wait": 1.0, "preprocess": 0.2, "ready": 0.01, "invoke": 8.0, "decide": 0.01}
     given = {"age_ms": 30.0, "stages_ms": stages_ms, "dropped": id // 2, **more}
     return fakes.result_of(id, picture=picture, order="rgb", **given)
 
@@ -315,9 +315,7 @@ def test_metrics_are_what_prometheus_reads(page: Page) -> None:
     assert (buckets["0.025",], buckets["0.05",], buckets["+Inf",]) == (0, 7, 7)
     assert values("edgevision_age_seconds_sum")[()] == pytest.approx(0.225)
     assert values("edgevision_age_seconds_count") == {(): 7}
-    assert values("edgevision_stage_seconds_count", "stage") == {
-        (each,): 7 for each in ("wait", "preprocess", "invoke", "decide")
-    }
+    assert values("edgevision_stage_seconds_count", "stage") == {(each,): 7 for each in STAGES}
     assert values("edgevision_ok") == {(): 0}
     assert values("edgevision_trouble", "part") == {("sink mqtt",): 1, ("source",): 0}
     assert values("edgevision_troubles_total", "part") == {("sink mqtt",): 1, ("source",): 1}

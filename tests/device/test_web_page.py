@@ -50,7 +50,7 @@ def result_of(id: int, *, source: str, label: int, red: int) -> StreamResult:
         scores=[0.8 if place == label else 0.1 for place in range(3)],
         labels=LABELS,
         age_ms=42.0,
-        stages_ms={"wait": 1.0, "preprocess": 0.5, "invoke": 20.0, "decide": 0.1},
+        stages_ms={"wait": 1.0, "preprocess": 0.5, "ready": 0.1, "invoke": 20.0, "decide": 0.1},
     )
 
 

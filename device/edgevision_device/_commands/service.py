@@ -71,7 +71,9 @@ def _install(args: argparse.Namespace) -> int:
         environment_file=environment_path if variables else None,
     )
     if args.dry_run:
-        print(service.unit(), end="")
+        print(service.unit(), end="", flush=True)
+    _require_readable(args)
+    if args.dry_run:
         return 0
     _require_root(args, variables)
     environment_path.unlink(missing_ok=True)
@@ -127,11 +129,16 @@ def _check(args: argparse.Namespace) -> None:
     check_sink_values(meant)
     # No native code sees the file: this may be root. What only a start can tell, `systemctl restart` waits for.
     read_model_file(meant.file, describe_given(meant))
-    for hidden in hidden_paths([os.path.realpath(sys.executable), Path(__file__).parent, *_inputs(meant)]):
-        raise UsageError(
-            f"the service's user cannot read {hidden}: install outside of it, such as "
-            "python3 -m venv /opt/edgevision, or open it: chmod o+rX"
-        )
+
+
+def _require_readable(args: argparse.Namespace) -> None:
+    python = os.path.realpath(sys.executable)
+    for needed in (python, Path(__file__).parent, *_inputs(read_variables(args))):
+        for hidden in hidden_paths([needed]):
+            what = "put it elsewhere, such as in /srv"
+            if needed in (python, Path(__file__).parent):
+                what = "install with a Python that all users can run: /usr/bin/python3 -m venv /opt/edgevision"
+            raise UsageError(f"the service's user cannot read {hidden}, where {needed} lies: {what}")
 
 
 def _inputs(args: argparse.Namespace) -> list[str]:
