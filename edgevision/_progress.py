@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -77,7 +78,13 @@ def training_bar(what: str, epochs: int, steps: int, done: int = 0) -> Generator
     with _progress() as progress:
         task = progress.add_task(what, total=epochs * steps, completed=done * steps, note="")
 
+        began_s = time.monotonic()
+
         class Bar(keras.callbacks.Callback):
+            def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+                nonlocal began_s
+                began_s = time.monotonic()
+
             def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
                 progress.advance(task)
 
@@ -85,7 +92,7 @@ def training_bar(what: str, epochs: int, steps: int, done: int = 0) -> Generator
                 logs = logs or {}
                 note = (
                     f"epoch {epoch + 1}/{epochs}  loss {logs.get('loss', float('nan')):.3f}  "
-                    f"val accuracy {logs.get('val_accuracy', float('nan')):.4f}"
+                    f"val accuracy {logs.get('val_accuracy', float('nan')):.4f}  {time.monotonic() - began_s:.1f} s"
                 )
                 progress.update(task, note=note)
                 if not sys.stderr.isatty():

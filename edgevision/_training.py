@@ -220,6 +220,7 @@ def _write(
         "pictures": {part: len(getattr(splits, part)) for part in PARTS},
         "skipped": list(splits.skipped),
         "parameters": int(trained.model.count_params()),
+        "most_frequent_share": float(np.bincount(splits.train.targets).max() / len(splits.train)),
         "train_accuracy": accuracy["train"],
         "val_accuracy": accuracy["val"],
         "test_accuracy": accuracy.get("test"),

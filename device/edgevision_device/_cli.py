@@ -89,7 +89,9 @@ class _Parser(argparse.ArgumentParser):
         hint = _closest(unknown[1], re.findall(r"[^', ]+", unknown[2])) if unknown else ""
         self.exit(2, f"{self.prog}: error: {message}{hint}; {self.prog} --help tells more\n")
 
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+    def parse_known_args(  # pyright: ignore[reportIncompatibleMethodOverride]  # its overloads say the same
+        self, args: Any = None, namespace: Any = None
+    ) -> Any:
         found, strangers = super().parse_known_args(args, namespace)
         if strangers:  # complained about here, where the flags of the command are known
             flags = [flag for action in self._actions for flag in action.option_strings]

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from edgevision import Classifier, ExportOptions, Run, TrainingOptions, export, load_data, read_picture, read_run, train
+from edgevision._commands.train import print_run
 from edgevision._networks._torch_file import read_torch_tensors
 from edgevision_device import CheckError, DataError, FileError, MissingPackageError, UsageError, read_labels
 
@@ -225,3 +226,14 @@ def test_reading_a_run_gives_what_training_gave(run: Run, tmp_path: Path) -> Non
     assert read_run(run.folder) == run
     with pytest.raises(FileError, match=r"is no run folder .*; give one that `edgevision train` wrote"):
         read_run(tmp_path)
+
+
+def test_a_training_that_learned_nothing_is_told(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    print_run(run)
+    assert "learned nothing" not in capsys.readouterr().err
+    shutil.copytree(run.folder, tmp_path / "still")
+    record = json.loads((tmp_path / "still" / "run.json").read_text())
+    assert record["most_frequent_share"] == 1 / 3
+    (tmp_path / "still" / "run.json").write_text(json.dumps({**record, "train_accuracy": 0.35}))
+    print_run(read_run(tmp_path / "still"))
+    assert "always to answer the most frequent label gives 33.3 % of train" in capsys.readouterr().err
