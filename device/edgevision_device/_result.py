@@ -207,7 +207,9 @@ class StreamStatistics:
         self._frame_labels[source] = result.frame_label
         with self._lock:
             if result.labelled_ns >= self._slot_ends_ns:
-                if len(self._slots) == _SLOTS:
+                # What is older than the window goes, after a pause too, which would count as time of its own.
+                oldest_ns = result.labelled_ns - round(1e9 * _SLOTS * _SLOT_S)
+                while self._slots and (len(self._slots) == _SLOTS or self._slots[0].last_label_ns < oldest_ns):
                     self._gone.merge(self._slots.popleft())
                 self._slots.append(_Tally())
                 self._slot_ends_ns = result.labelled_ns + round(1e9 * _SLOT_S)
@@ -223,7 +225,7 @@ class StreamStatistics:
         return self._summarize(whole=True)
 
     def window(self) -> StreamSummary:
-        """Return what the last 50 to 60 seconds with results come to."""
+        """Return what the 50 to 60 seconds before the last result come to."""
         return self._summarize(whole=False)
 
     def _summarize(self, *, whole: bool) -> StreamSummary:

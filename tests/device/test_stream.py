@@ -14,6 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Callable, Optional
 
+import fakes
 import numpy as np
 import pytest
 from fakes import until
@@ -458,11 +459,21 @@ def test_the_window_forgets_and_the_summary_does_not(faked: Callable[..., Classi
     assert whole.fps == pytest.approx(1 / 9, rel=0.01)
     assert whole.age.p99_ms == pytest.approx(100, rel=0.006)
     assert whole.flicker_per_minute == pytest.approx(60 / 261.005)
-    # Two results fit a slot of ten seconds; there are six slots.
-    assert 10 <= recent.frames <= 12
+    # In sixty seconds there are seven results; what goes, goes two at a time.
+    assert 6 <= recent.frames <= 8
     assert recent.age.p99_ms == pytest.approx(5, rel=0.006)
     assert recent.dropped == 2 * recent.frames
     assert any("the label changed 1 times" in line for line in whole.lines())
+
+
+def test_a_pause_is_no_time_of_the_window() -> None:
+    """Ten results a second, an hour without one, and ten a second again."""
+    statistics = StreamStatistics()
+    for place in range(200):
+        statistics.add(fakes.result_of(place, captured_s=place / 10 + (0 if place < 100 else 3600)))
+    recent = statistics.window()
+    assert (recent.frames, statistics.summary().frames) == (100, 200)
+    assert recent.fps == pytest.approx(10, rel=0.02)
 
 
 def test_a_summary_of_nothing_has_no_numbers() -> None:
