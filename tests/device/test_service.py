@@ -85,6 +85,7 @@ def install(
     """Run `service install` in a folder of its own, as if everybody could read what lies there."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("edgevision_device._commands.service.hidden_paths", lambda paths: iter(()))
+    monkeypatch.setattr("edgevision_device._commands.service._PRIVATE", ())
     for name in [name for name in os.environ if name.startswith("EDGEVISION_")]:
         monkeypatch.delenv(name)
 
@@ -212,6 +213,15 @@ def test_what_the_user_of_the_service_cannot_read_is_refused(install: Install, m
     assert out.startswith("[Unit]")
     assert err.startswith("edgevision-device: error: the service's user cannot read /home/pi, where ")
     assert "/usr/bin/python3 -m venv /opt/edgevision" in err
+
+
+def test_a_file_in_a_folder_of_which_a_service_has_its_own_is_refused(
+    install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgevision_device._commands.service._PRIVATE", (str(tmp_path),))
+    code, out, err = install("--source", "0", "--dry-run")
+    assert (code, out[:6]) == (2, "[Unit]")
+    assert f"my model.tflite lies in {tmp_path}, of which a service has its own: put it elsewhere" in err
 
 
 def test_inputs_must_be_readable_too(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,6 +39,8 @@ all EDGEVISION_… variables: sudo --preserve-env=EDGEVISION_MQTT_PASSWORD edgev
 """
 
 _UNITS = "/etc/systemd/system"
+#: Folders of which a service sees one of its own.
+_PRIVATE = ("/tmp", "/var/tmp")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -134,6 +136,9 @@ def _check(args: argparse.Namespace) -> None:
 def _require_readable(args: argparse.Namespace) -> None:
     python = os.path.realpath(sys.executable)
     for needed in (python, Path(__file__).parent, *_inputs(read_variables(args))):
+        for private in _PRIVATE:
+            if Path(needed).resolve().is_relative_to(private):
+                raise UsageError(f"{needed} lies in {private}, of which a service has its own: put it elsewhere")
         for hidden in hidden_paths([needed]):
             what = "put it elsewhere, such as in /srv"
             if needed in (python, Path(__file__).parent):
