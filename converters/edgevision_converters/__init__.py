@@ -19,7 +19,7 @@ from ._confidence import (
 )
 from ._export import Calibration, ExportedFile, export_model, plan_files
 from ._gate import Gate
-from ._keras_source import SourceModel, load_keras_model
+from ._keras_source import SourceModel, load_keras_model, pictures_per_call
 from ._ladder import LADDER, Ladder, Rung, ladder
 from ._layer_error import LayerError, layer_errors, worst_layers
 from ._onnx_source import OnnxSource
@@ -67,6 +67,7 @@ __all__ = [
     "layer_errors",
     "load_keras_model",
     "load_saved_model",
+    "pictures_per_call",
     "plan_files",
     "reseal",
     "worst_layers",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import re
 import zipfile
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -14,10 +16,10 @@ import numpy as np
 
 from edgevision_device import FileError, Metadata, Normalization, UsageError
 
+from ._fronts import begin_onnx, begin_tflite
 from ._source import (
     Takes,
     describe,
-    folded,
     input_layout,
     noise,
     require_label_count,
@@ -26,6 +28,7 @@ from ._source import (
     reverse_order,
 )
 from ._tensorflow_graph import float_onnx, float_tflite
+from ._tflite_flatbuffer import compact, pack, unpack
 from ._tflite_names import layers_with_matrix
 
 if TYPE_CHECKING:
@@ -34,10 +37,10 @@ if TYPE_CHECKING:
     import keras
     import numpy.typing as npt
 
-__all__ = ["SourceModel", "load_keras_model"]
+__all__ = ["SourceModel", "load_keras_model", "pictures_per_call"]
 
-#: Pictures per call of the Keras model; bounds its memory, not its answers.
-_BATCH = 64
+#: Per call of a Keras model.
+_PIXELS, _PICTURES = 400_000, 64
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class SourceModel:
     core: keras.Model
     metadata: Metadata
     layers: Mapping[str, bool]
-    batch: int = _BATCH
+    batch: int
     formats: tuple[str, ...] = ("tflite", "onnx")
 
     @classmethod
@@ -131,21 +134,32 @@ class SourceModel:
 
     def float_tflite(self, takes: Takes) -> bytes:
         """Convert to a float32 `.tflite`; see `Source`."""
-        return float_tflite(self._function(takes), self.metadata, takes, self.layers, self.model)
+        parsed = unpack(self._tflite)
+        begin_tflite(parsed, takes, self.metadata)
+        compact(parsed)
+        return pack(parsed)
 
     def float_onnx(self, takes: Takes) -> Any:
         """Convert to a float32 ONNX model; see `Source`."""
-        return float_onnx(self._function(takes), self.metadata, takes, self.layers)
+        proto = copy.deepcopy(self._onnx)
+        begin_onnx(proto, takes, self.metadata)
+        return proto
 
-    def _function(self, takes: Takes) -> Any:
-        network = self.core if takes == "numbers" and folded(self.metadata) else self.model
+    @cached_property
+    def _tflite(self) -> bytes:
+        return float_tflite(self._network, self.metadata, self.layers, self.model)
 
-        def scores(pixels: Any) -> Any:
-            import tensorflow as tf
+    @cached_property
+    def _onnx(self) -> Any:
+        return float_onnx(self._network, self.metadata, self.layers)
 
-            return {"scores": network(tf.cast(pixels, tf.float32) if takes == "bytes" else pixels, training=False)}
+    def _network(self, numbers: Any) -> Any:
+        return {"scores": self.core(numbers, training=False)}
 
-        return scores
+
+def pictures_per_call(size_wh: tuple[int, int]) -> int:
+    """Return how many pictures to give a Keras model at once: until it is done, the outputs of all layers are kept."""
+    return max(1, min(_PICTURES, _PIXELS // (size_wh[0] * size_wh[1])))
 
 
 def load_keras_model(path: str | os.PathLike[str]) -> keras.Model:
@@ -222,7 +236,7 @@ def _input_size(model: keras.Model) -> tuple[tuple[int, int], int]:
     size_wh, channels_first = input_layout(shape)
     if channels_first:
         raise UsageError(f"the model takes channels first, {shape}; Keras on a CPU computes with channels last only")
-    return size_wh, shape[0] or _BATCH
+    return size_wh, shape[0] or pictures_per_call(size_wh)
 
 
 def _require_finite(model: keras.Model) -> None:
