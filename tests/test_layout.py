@@ -91,7 +91,7 @@ def test_a_wheel_holds_its_data(wheels: dict[str, Path], name: str, suffix: str)
 
 
 def test_the_wheel_for_the_device_is_small(wheels: dict[str, Path]) -> None:
-    assert wheels["edgevision-device"].stat().st_size < 160_000
+    assert wheels["edgevision-device"].stat().st_size < 170_000
 
 
 @pytest.mark.parametrize("package", IMPORT_NAMES)

@@ -54,13 +54,11 @@ class Decision:
         index: place of the label that is shown or, where none is, of the best one.
         score: of that label: averaged where the rule smooths.
         accepted: whether the label is shown; otherwise it is unknown what the frame shows.
-        changed: what is shown differs from what the decision before showed; the first one changes nothing.
     """
 
     index: int
     score: float
     accepted: bool
-    changed: bool
 
 
 class Decider:
@@ -69,12 +67,12 @@ class Decider:
     >>> decider = Decider(DecisionRule(threshold=0.5, hysteresis=0.2))
     >>> for scores in ([0.8, 0.2], [0.45, 0.55], [0.35, 0.65], [0.65, 0.35], [0.1, 0.2]):
     ...     decision = decider.decide(np.array(scores, np.float32))
-    ...     print(decision.index, decision.accepted, decision.changed)
-    0 True False
-    0 True False
-    1 True True
-    0 True True
-    1 False True
+    ...     print(decision.index, decision.accepted)
+    0 True
+    0 True
+    1 True
+    0 True
+    1 False
 
     Args:
         rule: see there; a threshold of None counts as 0.
@@ -85,17 +83,14 @@ class Decider:
         self._threshold = rule.threshold or 0.0
         self._recent: deque[npt.NDArray[np.float32]] = deque(maxlen=rule.smooth)
         self._shown: Optional[int] = None
-        self._decided = False
 
     def decide(self, scores: npt.NDArray[np.float32]) -> Decision:
         """Take the float32 scores of the next frame, shape `(labels,)`; scores that are not numbers show nothing."""
         smoothed = self._smoothed(scores)
         best = int(smoothed.argmax())
-        shown = self._choose(smoothed, best)
-        changed = self._decided and shown != self._shown
-        self._decided, self._shown = True, shown
+        self._shown = shown = self._choose(smoothed, best)
         index = best if shown is None else shown
-        return Decision(index, float(smoothed[index]), shown is not None, changed)
+        return Decision(index, float(smoothed[index]), shown is not None)
 
     def _smoothed(self, scores: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         if self._rule.smooth == 1 or not np.isfinite(scores).all():

@@ -14,11 +14,11 @@ __all__ = ["check_outputs", "write_atomically", "writing"]
 
 
 @contextlib.contextmanager
-def writing(path: str | os.PathLike[str]) -> Generator[Path, None, None]:
+def writing(path: str | os.PathLike[str], *, mode: int = 0o666) -> Generator[Path, None, None]:
     """Yield a temporary path beside `path`; rename it to `path` if the block succeeds, else remove it.
 
-    The temporary name keeps the suffix, because some writers choose the format by it. Raises UsageError if `path` is
-    there and no regular file: renaming would replace a device or a pipe.
+    It has `mode`, less the umask, from the start. The temporary name keeps the suffix, because some writers choose the
+    format by it. Raises UsageError if `path` is there and no regular file: renaming would replace a device or a pipe.
     """
     target = Path(path)
     if target.exists() and not target.is_file():
@@ -26,7 +26,7 @@ def writing(path: str | os.PathLike[str]) -> Generator[Path, None, None]:
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.stem}.{secrets.token_hex(4)}{target.suffix}")
     # Not mkstemp, whose files only the owner can read: an output follows the umask, as any other file does.
-    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
     try:
         yield temporary
         with temporary.open("rb") as written:
@@ -36,9 +36,9 @@ def writing(path: str | os.PathLike[str]) -> Generator[Path, None, None]:
         temporary.unlink(missing_ok=True)
 
 
-def write_atomically(path: str | os.PathLike[str], content: bytes | str) -> None:
-    """Write bytes, or text as UTF-8, under a temporary name and rename it to `path`."""
-    with writing(path) as temporary:
+def write_atomically(path: str | os.PathLike[str], content: bytes | str, *, mode: int = 0o666) -> None:
+    """Write bytes, or text as UTF-8, under a temporary name and rename it to `path`; see `writing`."""
+    with writing(path, mode=mode) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 

@@ -19,6 +19,9 @@ __all__ = ["STAGES", "StreamResult", "StreamStatistics", "StreamSummary"]
 
 STAGES = ("wait", "preprocess", "invoke", "decide")
 
+#: How much of a file's hash each record holds: enough to tell the files of one device apart.
+_SHA256_DIGITS = 12
+
 #: The window of `StreamStatistics.window`, in slots: the oldest goes as a whole.
 _SLOT_S, _SLOTS = 10.0, 6
 
@@ -42,6 +45,7 @@ class StreamResult:
         still: frames that were left out so far because the picture did not move.
         queued: frames that stood ready when this one was decided, 0 or 1. What a driver holds back is not known.
         right: whether the label is the frame's true label; None where the frame has none that the model knows.
+        file_sha256: of the whole file that judged the frame; None: not known.
     """
 
     frame: Frame
@@ -58,6 +62,7 @@ class StreamResult:
     still: int = 0
     queued: int = 0
     right: Optional[bool] = None
+    file_sha256: Optional[str] = None
 
     @property
     def frame_score(self) -> float:
@@ -75,7 +80,10 @@ class StreamResult:
         return [(self.labels[index], float(self.scores[index])) for index in order]
 
     def to_record(self) -> dict[str, Any]:
-        """Return what goes into JSON: everything but pictures and the scores of all labels. Times are in µs steps."""
+        """Return what goes into JSON: everything but pictures and the scores of all labels.
+
+        Times are in µs steps. Of the file's SHA-256 it holds the first 12 of 64 digits.
+        """
         record: dict[str, Any] = {
             "frame": self.frame.id,
             "captured": _iso(self.frame.captured_utc),
@@ -90,6 +98,8 @@ class StreamResult:
             "still": self.still,
             "queued": self.queued,
         }
+        if self.file_sha256 is not None:
+            record["file_sha256"] = self.file_sha256[:_SHA256_DIGITS]
         for name in ("source", "name", "true_label"):
             if getattr(self.frame, name) is not None:
                 record[name] = getattr(self.frame, name)

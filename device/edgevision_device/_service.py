@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Optional
 
 from ._errors import UsageError
 
-__all__ = ["Service", "hidden_paths"]
+__all__ = ["Service", "environment_of", "hidden_paths"]
 
 #: What systemd takes as a unit's name, and a folder and a user can be called after: systemd.unit(5).
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,30}")
+
+_NEEDS_ESCAPE, _ESCAPED = re.compile(r'["\\`$]'), r"\\\g<0>"
 
 #: Directives: systemd.service(5), systemd.exec(5), systemd.resource-control(5). Not there, because runtimes need it:
 #: MemoryDenyWriteExecute (XNNPACK and ONNX Runtime may generate code) and PrivateDevices (cameras).
@@ -36,6 +39,7 @@ RestartSec=5
 # The loop itself says that it is alive; one that hangs is started again.
 WatchdogSec=60
 TimeoutStartSec=180
+# Sinks take a second at most to close.
 TimeoutStopSec=10
 
 # A user that exists only while this runs, and may open cameras.
@@ -46,7 +50,7 @@ StateDirectory={name}
 WorkingDirectory=%S/{name}
 CacheDirectory={name}
 Environment=PYTHONUNBUFFERED=1 EDGEVISION_CACHE=%C/{name} HOME=%S/{name}
-
+{environment_file}
 ProtectSystem=strict
 ProtectHome=read-only
 PrivateTmp=yes
@@ -84,6 +88,7 @@ class Service:
         command: the program's full path and its arguments.
         description: one line for `systemctl status`.
         groups: of devices that the command opens; those that this machine lacks are left out.
+        environment_file: with variables that are nobody's business: see `environment_of`.
 
     Raises:
         UsageError: a name that systemd would not take.
@@ -93,6 +98,7 @@ class Service:
     command: Sequence[str]
     description: str
     groups: Sequence[str] = ("video", "render")
+    environment_file: Optional[Path] = None
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -102,11 +108,13 @@ class Service:
 
     def unit(self) -> str:
         """Return the content of the unit file."""
+        file = self.environment_file
         return _UNIT.format(
             name=self.name,
             description=_escaped(" ".join(self.description.split())),
             command=" ".join(map(quoted, self.command)),
             groups=" ".join(group for group in self.groups if _has_group(group)),
+            environment_file="" if file is None else f"EnvironmentFile={_escaped(str(file))}\n",
         )
 
 
@@ -122,6 +130,15 @@ def quoted(argument: str) -> str:
         return argument
     text = argument.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return '"' + _escaped(text).replace("$", "$$") + '"'
+
+
+def environment_of(variables: Mapping[str, str]) -> str:
+    r"""Write an environment file: systemd.exec(5), "EnvironmentFile=". It is read much as a shell would.
+
+    >>> print(environment_of({"TOKEN": 'a "b" $c'}), end="")
+    TOKEN="a \"b\" \$c"
+    """
+    return "".join(f'{name}="{_NEEDS_ESCAPE.sub(_ESCAPED, value)}"\n' for name, value in sorted(variables.items()))
 
 
 def _escaped(text: str) -> str:

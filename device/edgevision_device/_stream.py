@@ -10,6 +10,7 @@ those that are not.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections import Counter
@@ -50,7 +51,8 @@ def stream(
         classifier: an open model file; or what returns one, and is asked before each frame: the file may change.
         source: see `open_source`, or your own.
         frames: stop after so many results; default: when the source ends.
-        seconds: stop with the first result that comes so long after the start, or later.
+        seconds: stop with the first result that comes so long after the start, or later; while no frame comes, within a
+            second of it.
         rule: when a label is shown; default: each frame speaks for itself, by the threshold in the file's metadata.
         on_wait: called once a second while no frame comes; what it raises ends the stream.
 
@@ -96,13 +98,22 @@ def _loop(
     counts = _Counts()
     before: Optional[Classifier] = None
     deciders = Deciders(rule, 0.0)
+    # By label, not by place: another file may have other labels.
+    shown: dict[Optional[str], Optional[str]] = {}
     end_ns = clock_ns() + 1e9 * seconds
+
+    def waited() -> None:
+        if on_wait is not None:
+            on_wait()
+        if clock_ns() >= end_ns:
+            raise _TimeIsUp
+
     ahead = Ahead(
         lambda: _prepared(current, source),
         newest=source.live and not source.keeps_newest,
-        on_wait=on_wait,
+        on_wait=waited,
     )
-    with ahead:
+    with contextlib.suppress(_TimeIsUp), ahead:
         asked_ns = clock_ns()
         for prepared in ahead:
             frame = prepared.frame
@@ -117,6 +128,8 @@ def _loop(
             scores = classifier.temper(raw_scores)
             decision = deciders.decide(frame.source, scores)
             label = labels[decision.index] if decision.accepted else None
+            changed = shown.get(frame.source, label) != label
+            shown[frame.source] = label
             best = int(scores.argmax())
             decided_ns = clock_ns()
             counts.add(frame)
@@ -125,7 +138,7 @@ def _loop(
                 label=label,
                 index=decision.index,
                 score=decision.score,
-                changed=decision.changed,
+                changed=changed,
                 frame_label=labels[best] if deciders.accepts(scores[best]) else None,
                 scores=scores,
                 labels=labels,
@@ -140,12 +153,17 @@ def _loop(
                 still=counts.still,
                 queued=ahead.waiting,
                 right=label == frame.true_label if frame.true_label in classifier.known else None,
+                file_sha256=classifier.file.sha256,
             )
             if counts.frames >= frames or decided_ns >= end_ns:
                 return
             asked_ns = clock_ns()
     if not counts.frames:
         raise SourceError("the source gave no frame")
+
+
+class _TimeIsUp(Exception):
+    """The seconds were over, and no frame had come."""
 
 
 class _Counts:

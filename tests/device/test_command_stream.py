@@ -7,11 +7,15 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Callable
 
 import numpy as np
 import pytest
+
+from edgevision_device import JsonLines
 
 pytestmark = pytest.mark.usefixtures("cv2")
 
@@ -104,6 +108,14 @@ def test_it_stops_where_it_is_told(command: Command, model: Path, clip: Path) ->
     assert last["summary"]["frames"] == len(records)
 
 
+def test_an_address_can_stand_in_a_variable(command: Command, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGEVISION_YARD", "test://?frames=3&size=64x48")
+    assert len(command("stream", model, "--source", "$EDGEVISION_YARD").stdout.splitlines()) == 3
+    done = command("stream", model, "--source", "$EDGEVISION_BARN")
+    assert done.returncode == 2
+    assert "there is no such environment variable; export EDGEVISION_BARN=" in done.stderr
+
+
 def test_a_broken_picture_is_named_and_left_out(command: Command, model: Path, photos: Path) -> None:
     (photos / "red flat/broken.png").write_bytes(b"no picture")
     done = command("stream", model, "--source", photos, "--json")
@@ -125,6 +137,45 @@ def test_the_summary_says_whether_the_source_ended(command: Command, model: Path
     assert ended()
     assert not ended("--frames", 1)
     assert not ended("--seconds", "0.000001")
+
+
+def test_a_source_that_ended_in_time_has_ended_however_long_its_sinks_take(
+    command: Command, model: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late_s = 0.0
+
+    class Slow(JsonLines):
+        def close(self) -> None:
+            nonlocal late_s
+            late_s = 1000.0
+
+    monkeypatch.setattr(
+        "edgevision_device._commands.stream.time", SimpleNamespace(monotonic=lambda: time.monotonic() + late_s)
+    )
+    monkeypatch.setattr("edgevision_device._commands.stream.open_sinks", lambda args, context: [Slow()])
+    done = command("stream", model, "--source", photos, "--seconds", 900, "--json")
+    assert late_s
+    assert records_of(done.stdout)[-1]["summary"]["source_ended"]
+
+
+def test_seconds_end_a_stream_that_has_stalled(command: Command, model: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    done = command("stream", model, "--source", f"http://127.0.0.1:{port}/", "--reconnect", "--seconds", 0.1)
+    assert done.returncode == 2
+    assert "the source gave no frame" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+@pytest.mark.parametrize("live", [False, True], ids=["folder", "live"])
+def test_records_of_a_folder_that_were_lost_are_a_failure(
+    command: Command, model: Path, photos: Path, live: bool
+) -> None:
+    replay = ("--fps", 500) if live else ()
+    done = command("stream", model, "--source", photos, *replay, "--out", "/dev/full", "--append")
+    assert "out lost" in done.stderr
+    assert done.returncode == (0 if live else 1)
 
 
 @pytest.mark.parametrize(
@@ -164,7 +215,7 @@ def test_a_folder_of_broken_pictures_leaves_no_file(command: Command, model: Pat
 def test_help_says_what_comes_out(command: Command) -> None:
     done = command("stream", "--help")
     assert done.returncode == 0
-    for word in ("--source", "--time-limit", "Ctrl-C", '{"summary"', "exit code"):
+    for word in ("--source", "--time-limit", "Ctrl-C", '{"summary"', "Exit code"):
         assert word in done.stdout
 
 

@@ -43,7 +43,6 @@ def test_smoothing_is_the_mean_of_the_last_frames() -> None:
     decider = Decider(DecisionRule(smooth=3))
     decisions = [decider.decide(np.array(row, np.float32)) for row in rows]
     assert [decision.index for decision in decisions] == [0, 0, 0, 1, 1]
-    assert [decision.changed for decision in decisions] == [False, False, False, True, False]
     assert decisions[3].score == pytest.approx((0.8 + 0.1 + 0.9) / 3)
     assert decisions[4].score == pytest.approx((0.1 + 0.9 + 0.9) / 3)
 
@@ -61,12 +60,6 @@ def test_scores_that_are_no_numbers_show_nothing_and_leave_no_trace(rule: Decisi
     found = shown(rule, before, [math.nan] * 2, after)
     assert found == [1, None, 1]
     assert shown(rule, before, broken, after)[2] == 1
-
-
-def test_the_first_decision_changes_nothing_and_unknown_is_a_change() -> None:
-    decider = Decider(DecisionRule(threshold=0.5))
-    changes = [decider.decide(np.array(row, np.float32)).changed for row in ([0.1, 0.9], [0.4, 0.3], [0.1, 0.9])]
-    assert changes == [False, True, True]
 
 
 @pytest.mark.parametrize(

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import threading
+import time
 import weakref
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Callable, Optional
 
 import numpy as np
 import pytest
+from fakes import until
 
 from edgevision_device import (
     STAGES,
@@ -154,7 +158,7 @@ def test_a_record_is_complete(faked: Callable[..., Classifier]) -> None:
     record = result.to_record()
     assert list(record) == [
         *("frame", "captured", "age_ms", "label", "score", "changed", "frame_label", "frame_score"),
-        *("stages_ms", "dropped", "still", "queued", "true_label"),
+        *("stages_ms", "dropped", "still", "queued", "file_sha256", "true_label"),
     ]
     assert record["captured"] == result.frame.captured_utc.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
     assert list(record["stages_ms"]) == list(STAGES)
@@ -171,6 +175,31 @@ def test_it_stops_after_so_many_frames(faked: Callable[..., Classifier]) -> None
 def test_it_stops_after_so_many_seconds(faked: Callable[..., Classifier]) -> None:
     assert list(stream(faked(), ArraySource(blank(), repeat=10**9), seconds=0.05))
     assert no_thread_is_left()
+
+
+@pytest.mark.parametrize("frames", [0, 2])
+def test_the_seconds_end_while_no_frame_comes(
+    faked: Callable[..., Classifier], frames: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stalled, over = threading.Event(), threading.Event()
+
+    class Stalling(Source):
+        def frames(self) -> Iterator[Frame]:
+            for id in range(frames):
+                yield Frame.taken_now(id, blank()[0], "rgb")
+            stalled.set()
+            over.wait(PATIENCE_S)
+
+    clock = SimpleNamespace(monotonic_ns=lambda: time.monotonic_ns() + (10**12 if stalled.is_set() else 0))
+    monkeypatch.setattr("edgevision_device._stream.time", clock)
+    results = stream(faked(), Stalling(), seconds=900)
+    ids: list[int] = []
+    with contextlib.nullcontext() if frames else pytest.raises(SourceError, match="gave no frame"):
+        ids.extend(result.frame.id for result in results)
+    assert ids == list(range(frames))
+    assert not no_thread_is_left()  # the source still waits
+    over.set()
+    until(no_thread_is_left)
 
 
 @pytest.mark.parametrize("live", [False, True])
@@ -263,8 +292,26 @@ def test_another_file_takes_over_between_two_frames(
     # Averages start anew: the first frame of the new file speaks for itself.
     assert results[5].score == pytest.approx(results[5].scores[results[5].index])
     assert results[5].score != pytest.approx(results[4].score)
-    assert not results[5].changed
     assert {result.label for result in results[5:]} <= {None, *"ABCD"}
+    shown = [result.label for result in results]
+    assert [result.changed for result in results] == [False, *(old != new for old, new in zip(shown, shown[1:]))]
+    assert results[5].changed  # no label of the new file is one of the old
+    assert [result.to_record()["file_sha256"] for result in results] == [
+        *[first.file.sha256[:12]] * 5,
+        *[second.file.sha256[:12]] * 7,
+    ]
+
+
+def test_a_label_that_has_changed_is_one_of_its_own_source(faked: Callable[..., Classifier]) -> None:
+    class Sides(Source):
+        def frames(self) -> Iterator[Frame]:
+            for id, side in enumerate(("left", "right", "left", "right", "left")):
+                yield dataclasses.replace(Frame.taken_now(id, blank()[0], "rgb"), source=side)
+
+    answers = iter(([0.9, 0.1, 0, 0], [0.1, 0.9, 0, 0], [0.9, 0.1, 0, 0], [0.1, 0.2, 0, 0], [0.1, 0.9, 0, 0]))
+    results = list(stream(faked(lambda: next(answers)), Sides(), rule=DecisionRule(threshold=0.5)))
+    # The first of each source changes nothing, and that nothing is known any more is a change.
+    assert [result.changed for result in results] == [False, False, False, True, True]
 
 
 def test_frames_left_out_because_nothing_moved_are_not_dropped(faked: Callable[..., Classifier]) -> None:

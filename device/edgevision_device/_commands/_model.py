@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Optional
 
 from .._classifier import Classifier
 from .._foreign import describe_foreign
-from .._metadata import COLOR_ORDERS, RESIZE_MODES
+from .._metadata import COLOR_ORDERS, RESIZE_MODES, Metadata
 from .._runtimes import RUNTIMES
 
-__all__ = ["add_foreign_arguments", "add_model_arguments", "add_runtime_arguments", "open_model"]
+__all__ = ["add_foreign_arguments", "add_model_arguments", "add_runtime_arguments", "describe_given", "open_model"]
 
 
 def add_runtime_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,6 +41,11 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
 
 def open_model(args: argparse.Namespace) -> Classifier:
     """Open the file that the arguments name."""
-    name = Path(args.file).stem
-    given = describe_foreign(name, args.labels, args.resize, args.pixels, args.color_order, args.logits)
+    given = describe_given(args)
     return Classifier(args.file, threads=args.threads, runtime=args.runtime, delegate=args.delegate, given=given)
+
+
+def describe_given(args: argparse.Namespace) -> Optional[Metadata]:
+    """Return what the arguments say of a file that edgevision did not write."""
+    name = Path(args.file).stem
+    return describe_foreign(name, args.labels, args.resize, args.pixels, args.color_order, args.logits)

@@ -15,7 +15,7 @@ from .._preprocess import load_opencv
 from .._sinks import Background, JsonLines, JsonLinesFile, Progress, Sink, SinkContext, SlowSink, TextLines
 from .._sinks._json_lines import rotated
 
-__all__ = ["add_sink_arguments", "check_sinks", "lost_records", "open_sinks"]
+__all__ = ["add_sink_arguments", "check_sink_values", "check_sinks", "lost_records", "open_sinks"]
 
 #: Sinks that replace the lines on stdout.
 _NAMED = ("out", "video", "snapshots", "mqtt", "webhook", "web", "window")
@@ -35,7 +35,8 @@ def add_sink_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--web-token",
         metavar="TOKEN",
-        help="what viewers must know (default: $EDGEVISION_WEB_TOKEN, or one is made if others can reach the page)",
+        help="what viewers must know (default: what the variable EDGEVISION_WEB_TOKEN holds, or one is made if others "
+        "can reach the page)",
     )
     add("--window", action="store_true", help="show frames and labels in a window; q ends the stream")
     add("--video", metavar="FILE", help="write frames and labels to a video: .mp4, .avi, .mkv, .mov")
@@ -48,7 +49,7 @@ def add_sink_arguments(parser: argparse.ArgumentParser) -> None:
         "--mqtt",
         metavar="URL",
         help="mqtt://[USER[:PASSWORD]@]HOST[:PORT]/TOPIC: the record of each frame whose label changed "
-        "(the password may be in $EDGEVISION_MQTT_PASSWORD)",
+        "(the password may be in the variable EDGEVISION_MQTT_PASSWORD)",
     )
     add("--mqtt-every", type=float, metavar="S", help="and every S seconds; 0: each frame")
     add("--webhook", metavar="URL", help="post the record of each frame whose label changed, as JSON")
@@ -57,21 +58,33 @@ def add_sink_arguments(parser: argparse.ArgumentParser) -> None:
 
 def check_sinks(args: argparse.Namespace) -> None:
     """Raise what is wrong with the arguments, before slow work. Leaves nothing behind."""
-    _check_numbers(args)
+    check_sink_values(args)
     if args.out is not None:
         out = Path(args.out)
         names = [out, *(rotated(out, args.keep) if args.rotate_mb else [])]
         check_outputs(names, overwrite=args.overwrite or args.append)
     if args.video is not None:
-        from .._sinks._video import check_video
-
         check_outputs([Path(args.video)], overwrite=args.overwrite)
-        check_video(args.video)
     if args.snapshots is not None:
-        load_opencv()
         if Path(args.snapshots).exists() and not Path(args.snapshots).is_dir():
             raise UsageError(f"--snapshots {args.snapshots} is no folder; choose another")
         check_outputs([Path(args.snapshots) / "unsure"], overwrite=True)
+    if args.web is not None:
+        from .._sinks._web_access import WebAddress
+
+        for each in WebAddress.parse(args.web).listen():
+            each.close()
+
+
+def check_sink_values(args: argparse.Namespace) -> None:
+    """Raise what is wrong with the arguments wherever they are used: no file and no port is looked at."""
+    _check_numbers(args)
+    if args.video is not None:
+        from .._sinks._video import check_video
+
+        check_video(args.video)
+    if args.snapshots is not None:
+        load_opencv()
     if args.mqtt is not None:
         from .._sinks._mqtt import MqttAddress, load_paho
 
@@ -88,8 +101,7 @@ def check_sinks(args: argparse.Namespace) -> None:
         token = _given_token(args)
         if token is not None:
             check_token(token)
-        for each in WebAddress.parse(args.web).listen():
-            each.close()
+        WebAddress.parse(args.web)
     if args.window:
         from .._sinks._window import check_window
 

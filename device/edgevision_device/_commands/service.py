@@ -11,10 +11,17 @@ import sys
 from pathlib import Path
 from typing import Optional
 
+from .._decision import DecisionRule
 from .._errors import CheckError, MissingPackageError, UsageError
+from .._file import read_model_file
 from .._outputs import write_atomically
-from .._service import Service, hidden_paths
+from .._service import Service, environment_of, hidden_paths
+from .._sources import kind_of_source
 from . import stream
+from ._model import describe_given
+from ._sinks import check_sink_values
+from ._source import check_sources
+from ._variables import read_variables, without_secrets
 
 _EPILOG = """\
     edgevision-device service install photos.int8.tflite --source 0 --out labels.jsonl --web 0.0.0.0:8080 --dry-run
@@ -25,6 +32,10 @@ _EPILOG = """\
 
 The service runs as a user of its own that can write to /var/lib/NAME only: outputs have relative names, and lie there.
 It must be able to read the Python environment and the model file: install them outside of /home, such as in /opt.
+Each start goes on with --out; --rotate-mb bounds it. A service does not end: it takes no --video, --frames, --seconds.
+
+Addresses with a password, --webhook and --web-token go into a file beside the unit that root alone can read, and so do
+all EDGEVISION_… variables: sudo --preserve-env=EDGEVISION_MQTT_PASSWORD edgevision-device service install …
 """
 
 _UNITS = "/etc/systemd/system"
@@ -49,20 +60,24 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _install(args: argparse.Namespace) -> int:
-    model = Path(args.file).resolve()
-    if not model.is_file():
-        raise UsageError(f"no such model file: {args.file}")
-    words = _stream_words(args.command_line, args.file, str(model))
-    command = [os.path.abspath(sys.executable), "-m", "edgevision_device", "stream", *words]
-    service = Service(args.name, command, f"{model.name}: labels of what the camera sees")
-    unit = service.unit()
-    _check(args, model)
+    _check(args)
+    asked, variables = without_secrets(_from_anywhere(args))
+    path, environment_path = _paths(args)
+    command = [os.path.abspath(sys.executable), "-m", "edgevision_device", "stream", *_words(asked)]
+    service = Service(
+        args.name,
+        command,
+        f"{Path(args.file).name}: labels of what the camera sees",
+        environment_file=environment_path if variables else None,
+    )
     if args.dry_run:
-        print(unit, end="")
+        print(service.unit(), end="")
         return 0
-    _require_root(args)
-    path = Path(args.unit_dir, f"{args.name}.service")
-    write_atomically(path, unit.encode())
+    _require_root(args, variables)
+    environment_path.unlink(missing_ok=True)
+    if variables:
+        write_atomically(environment_path, environment_of(variables), mode=0o600)
+    write_atomically(path, service.unit())
     _systemctl("daemon-reload")
     _systemctl("enable", args.name)
     _systemctl("restart", args.name)
@@ -71,53 +86,98 @@ def _install(args: argparse.Namespace) -> int:
 
 
 def _uninstall(args: argparse.Namespace) -> int:
-    path = Path(args.unit_dir, f"{args.name}.service")
+    path, environment_path = _paths(args)
     if not path.exists():
         raise UsageError(f"no such service: {path}")
     if "edgevision_device" not in path.read_text(encoding="utf-8", errors="replace"):
         raise UsageError(f"{path} is not a service of edgevision; remove it by hand if you mean it")
-    _require_root(args)
+    _require_root(args, {})
     _systemctl("disable", "--now", args.name)
     path.unlink()
+    environment_path.unlink(missing_ok=True)
     _systemctl("daemon-reload")
     print(f"{path}: stopped and removed; what it recorded stays in /var/lib/{args.name}")
     return 0
 
 
-def _stream_words(command_line: list[str], file: str, resolved: str) -> list[str]:
-    """Return the arguments of `stream`: those of `service install` without its own, and the file by its full path."""
-    words = iter(command_line[command_line.index("install") + 1 :])
-    kept: list[str] = []
-    for word in words:
-        if word in ("--name", "--unit-dir"):
-            next(words)
-        elif word not in ("--dry-run", "--traceback") and not word.startswith(("--name=", "--unit-dir=")):
-            kept.append(resolved if word == file else word)
-    return kept
+def _paths(args: argparse.Namespace) -> tuple[Path, Path]:
+    """Return where the unit lies, and its environment."""
+    return Path(args.unit_dir, f"{args.name}.service"), Path(args.unit_dir, f"{args.name}.env")
 
 
-def _check(args: argparse.Namespace, model: Path) -> None:
-    """Raise where the service would fail at every start."""
-    for flag in ("out", "video", "snapshots"):
-        value: Optional[str] = getattr(args, flag, None)
-        if value is not None and Path(value).is_absolute() and not Path(value).is_relative_to(f"/var/lib/{args.name}"):
-            raise UsageError(
-                f"--{flag} {value}: the service can write to /var/lib/{args.name} only; give a relative name"
-            )
-    if getattr(args, "window", False):
-        raise UsageError("a service has no screen for --window; --web shows the picture to a browser")
-    needed = [os.path.realpath(sys.executable), Path(__file__).parent, model]
-    for hidden in hidden_paths([*needed, *filter(None, [args.labels])]):
+def _check(args: argparse.Namespace) -> None:
+    """Raise where the service would fail at every start, or lose what it recorded."""
+    for flag, why in (
+        ("window", "a service has no screen; --web shows the picture to a browser"),
+        ("video", "a video can be played when it has ended, and a service does not end; --snapshots keeps pictures"),
+        ("overwrite", "each start would replace what was recorded; leave it out, and each start goes on with the file"),
+        ("frames", "a service does not end; leave it out"),
+        ("seconds", "a service does not end; leave it out"),
+    ):
+        if getattr(args, flag) not in (None, False):
+            raise UsageError(f"--{flag}: {why}")
+    state = f"/var/lib/{args.name}"
+    for flag in ("out", "snapshots"):
+        value: Optional[str] = getattr(args, flag)
+        if value is not None and not Path(os.path.normpath(os.path.join(state, value))).is_relative_to(state):
+            raise UsageError(f"--{flag} {value}: the service can write to {state} only; give a relative name")
+    meant = read_variables(args)
+    DecisionRule(meant.threshold, meant.smooth, meant.hysteresis)
+    check_sources(meant)
+    check_sink_values(meant)
+    # No native code sees the file: this may be root. What only a start can tell, `systemctl restart` waits for.
+    read_model_file(meant.file, describe_given(meant))
+    for hidden in hidden_paths([os.path.realpath(sys.executable), Path(__file__).parent, *_inputs(meant)]):
         raise UsageError(
             f"the service's user cannot read {hidden}: install outside of it, such as "
             "python3 -m venv /opt/edgevision, or open it: chmod o+rX"
         )
 
 
-def _require_root(args: argparse.Namespace) -> None:
+def _inputs(args: argparse.Namespace) -> list[str]:
+    """Return the files and folders that the stream reads."""
+    # A library without a folder is looked for where the system has its libraries.
+    delegate = args.delegate if args.delegate and os.sep in args.delegate else None
+    sources = [each for each in args.source if kind_of_source(each) == "path"]
+    return [each for each in (args.file, args.labels, delegate, *sources) if each is not None]
+
+
+def _from_anywhere(args: argparse.Namespace) -> argparse.Namespace:
+    """Return the arguments as they are to be given in another folder, and at each start."""
+    inputs = _inputs(read_variables(args))
+
+    def full(value: Optional[str]) -> Optional[str]:
+        # Not resolved: a link that is set to another file is a file that has changed.
+        return os.path.abspath(value) if value in inputs else value
+
+    changed = {name: full(getattr(args, name)) for name in ("file", "labels", "delegate")}
+    sources = [full(each) for each in args.source]
+    return argparse.Namespace(**{**vars(args), **changed, "source": sources, "append": args.out is not None})
+
+
+def _words(args: argparse.Namespace) -> list[str]:
+    """Return the arguments as `stream` is to be given them; those that have their defaults are left out."""
+    parser = argparse.ArgumentParser()
+    stream.add_arguments(parser)
+    words: list[str] = [args.file]
+    for name, default in vars(parser.parse_args(["", "--source", ""])).items():
+        value, flag = getattr(args, name), name.replace("_", "-")
+        if name == "file" or value == default:
+            continue
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+            continue
+        for each in value if isinstance(value, list) else [value]:
+            words.extend([f"--{flag}={each}"] if str(each).startswith("-") else [f"--{flag}", str(each)])
+    return words
+
+
+def _require_root(args: argparse.Namespace, variables: dict[str, str]) -> None:
     if os.geteuid() != 0 and args.unit_dir == _UNITS:
-        line = shlex.join([os.path.abspath(sys.argv[0]), *args.command_line[1:]])
-        raise UsageError(f"only root installs services: sudo {line}")
+        kept = ",".join(sorted(name for name in variables if name in os.environ))
+        sudo = ["sudo", *([f"--preserve-env={kept}"] if kept else []), os.path.abspath(sys.argv[0])]
+        # Not all of the line: it may hold passwords, and this may end up in a log.
+        raise UsageError(f"only root installs services: {shlex.join([*sudo, 'service', args.action])} … as before")
 
 
 def _systemctl(*words: str) -> None:

@@ -26,6 +26,7 @@ from .._swap import FollowedClassifier
 from ._model import add_model_arguments, open_model
 from ._sinks import add_sink_arguments, check_sinks, lost_records, open_sinks
 from ._source import add_source_arguments, check_sources, open_sources
+from ._variables import read_variables
 
 _EPILOG = """\
 Cameras and addresses keep only the newest frame: a slow model drops frames, and what it labels is never old. Files and
@@ -39,8 +40,12 @@ A camera or address that breaks off is opened again, with --no-reconnect it is a
 it changes, and on SIGHUP; one that is bad is refused, and the one before runs on. Both only where the source is live.
 What is wrong with source, file or sink is said once on stderr, and once when it is over.
 
-Ctrl-C or SIGTERM ends the stream with its summary, and keeps what was recorded. The exit code is then 0 for what is
-live (a camera, an address, a replay with --fps), and 130 or 143 for files and folders, which were cut short.
+--source, --mqtt and --webhook take '$EDGEVISION_NAME' for an address that holds a password: it is read from that
+environment variable, and stands in no list of processes.
+
+Ctrl-C or SIGTERM ends the stream with its summary, and keeps what was recorded. Exit code: what is live (a camera, an
+address, a replay with --fps) ends with 0, whatever was lost. Files and folders end with 130 or 143 when a signal cut
+them short, and with 1 when records of theirs were lost.
 """
 
 
@@ -66,6 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    args = read_variables(args)
     rule = DecisionRule(args.threshold, args.smooth, args.hysteresis)
     check_sources(args)
     check_sinks(args)
@@ -100,20 +106,20 @@ def run(args: argparse.Namespace) -> int:
 
         results = stream(followed, source, frames=args.frames, seconds=args.seconds, rule=rule, on_wait=on_wait)
         ended = False
-        began_s = time.monotonic()
         try:
             with contextlib.ExitStack() as written:
                 sinks.extend(written.enter_context(sink) for sink in open_sinks(args, context))
                 # Signals before that end the program at once; the end of one while sinks close is the same end.
                 opened.enter_context(stop)
                 manager.ready(f"{classifier.file.path.name}: running")
+                began_s = time.monotonic()
                 ended = _pump(results, statistics, sinks, stop, manager)
+                # Else it ended because it was told to. Sinks take their time to close.
+                ended = ended and (args.seconds is None or time.monotonic() - began_s < args.seconds)
         finally:
             manager.stopping()
             summary = statistics.summary()
-            # Else it ended because it was told to.
             ended = ended and summary.frames != args.frames
-            ended = ended and (args.seconds is None or time.monotonic() - began_s < args.seconds)
             for error in skipped:
                 print(f"skipped: {error}", file=sys.stderr)
             lost = lost_records(sinks)
@@ -135,7 +141,7 @@ def run(args: argparse.Namespace) -> int:
                     print(f"{name} lost {count} records", file=sys.stderr)
                 if ended and source.live:
                     print("the source has ended", file=sys.stderr)
-        return _exit_code(stop, source)
+        return _exit_code(stop, source, lost)
 
 
 class _Asked(Exception):
@@ -196,8 +202,10 @@ def _pump(
     return False
 
 
-def _exit_code(stop: _Stop, source: Source) -> int:
-    return 0 if stop.signum is None or source.live else 128 + stop.signum
+def _exit_code(stop: _Stop, source: Source, lost: dict[str, int]) -> int:
+    if source.live:
+        return 0
+    return int(bool(lost)) if stop.signum is None else 128 + stop.signum
 
 
 class _Stop:
