@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from edgevision_benchmarks import compare_paired
@@ -183,6 +183,12 @@ class Verification:
     files: tuple[VerifiedFile, ...]
     pairs: tuple[FilePair, ...]
 
+    def of(self, path: Path) -> Verification:
+        """Return what it says of one file alone, with the pairs that it is one of."""
+        (file,) = (each for each in self.files if each.path == path)
+        pairs = tuple(pair for pair in self.pairs if file.name in (pair.a, pair.b))
+        return replace(self, files=(file,), pairs=pairs)
+
     @property
     def failure(self) -> str | None:
         """One line that names what failed; None if all files pass."""
@@ -205,6 +211,7 @@ class Verification:
             "pictures": len(pictures),
             "pictures_sha256": pictures.origin.sha256,
             "seen": list(self.judged.seen),
+            "training_pictures_unknown": self.judged.unknown,
             "confidence": 0.95,
             "gate": self.gate.describe(),
             "max_drop_points": self.gate.max_drop,

@@ -59,9 +59,15 @@ def notes(found: Verification) -> list[str]:
     """Return what else there is to say: seen pictures, pairs of formats, labels that suffered most, rejection, ECE."""
     lines: list[str] = []
     if found.judged.seen:
+        more = " or more" if found.judged.unknown else ""
         lines.append(
-            f"{len(found.judged.seen):,} or more of the {len(found.judged.pictures):,} pictures were seen in training "
-            "or calibration; what they say of new ones is less than it looks"
+            f"{len(found.judged.seen):,}{more} of the {len(found.judged.pictures):,} pictures were seen in training or "
+            "calibration; what they say of new ones is less than it looks"
+        )
+    if found.judged.unknown:
+        lines.append(
+            f"up to {found.judged.unknown:,} of the pictures that trained {found.source} are marked nowhere: if they "
+            "are among these, nobody can tell"
         )
     lines += [pair.describe() for pair in found.pairs]
     for file in found.files:

@@ -26,7 +26,7 @@ from ._onnx_source import OnnxSource
 from ._recipes import FLOAT_RECIPES, RECIPES, chosen
 from ._savedmodel_source import is_saved_model, load_saved_model
 from ._source import Source, Takes
-from ._tflite import float_operators
+from ._tflite import TfliteConversion, float_operators
 from ._tflite_source import TfliteSource
 from ._verify import Agreement, LabelAgreement, compare, compare_scores
 
@@ -52,6 +52,7 @@ __all__ = [
     "SourceModel",
     "Takes",
     "TemperatureFit",
+    "TfliteConversion",
     "TfliteSource",
     "check_max_error",
     "chosen",

@@ -17,8 +17,9 @@ import pytest
 
 from edgevision import Run, Verification, load_data, verify, write_verification
 from edgevision._flips_page import FlipsPage, render_comparisons
+from edgevision._models import Description
 from edgevision._pictures import write_pictures
-from edgevision._reference import Description, check_reference, load_reference
+from edgevision._reference import check_reference, load_reference
 from edgevision._unseen import judged_pictures
 from edgevision_converters._tflite_flatbuffer import compact, pack, unpack
 from edgevision_device import (
@@ -359,7 +360,7 @@ def test_pictures_that_trained_the_run_are_refused(
     assert (record["part"], record["pictures"], len(record["seen"])) == ("all", 60, 15)
     assert not any("new" in name for name in record["seen"])
     told = command(*line[:-1], "--whole")
-    assert "15 or more of the 60 pictures were seen in training or calibration" in told.stdout
+    assert "15 of the 60 pictures were seen in training or calibration" in told.stdout
 
 
 def test_benchmark_and_verify_refuse_in_the_same_words(
@@ -411,6 +412,37 @@ def test_a_run_whose_data_is_gone_knows_some_of_it(
     with pytest.raises(DataError, match="the model was trained on 12 or more of these 12 pictures"):
         judged_pictures(str(folder), model, [], moved)
     assert "note: what the run was trained on is known by a few marks only (no such folder" in capsys.readouterr().err
+
+
+def test_pictures_that_were_moved_from_train_to_test_are_still_known(
+    run: Run, exports: dict[str, Path], digits_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = read_model_file(exports["three.float32.tflite"]).metadata
+    assert model.trained_on is not None
+    splits, home = load_data(str(digits_folder), (28, 20), "stretch"), tmp_path / "parts"
+    for part, pictures in zip(("train", "val", "test"), splits.parts, strict=True):
+        for name in pictures.names:
+            (home / part / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(digits_folder / name, home / part / name)
+    own = dataclasses.replace(run, data=str(home), validation_split=None)
+    at_first = judged_pictures(None, model, [], own)
+    assert (at_first.part, len(at_first.pictures), at_first.unknown) == ("test", len(splits.test), 0)
+    assert "note" not in capsys.readouterr().err
+    marked = [name for name in splits.train.names if model.trained_on.holds(_digest(home / "train" / name))]
+    unmarked = [name for name in splits.train.names if name not in marked]
+    # What no mark knows gets through, and that is said; one more picture that a mark knows, and all is refused.
+    for name in unmarked[:9]:
+        (home / "train" / name).rename(home / "test" / name)
+    moved = judged_pictures(None, model, [], own)
+    assert (len(moved.pictures), moved.unknown) == (len(splits.test) + 9, len(splits.train) - 64)
+    told = capsys.readouterr().err
+    assert f"are not those of the training any more; of the {len(splits.train)} that trained the run, 64 are" in told
+    (home / "train" / marked[0]).rename(home / "test" / marked[0])
+    with pytest.raises(DataError, match=r"the model was trained on 1 or more of these \d+ pictures: "):
+        judged_pictures(None, model, [], own)
+    seen = judged_pictures(None, model, [], own, whole=True).seen
+    assert len(seen) == 1
+    assert seen[0].endswith(Path(marked[0]).name)
 
 
 def _digest(path: Path) -> str:
