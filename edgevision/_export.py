@@ -299,4 +299,4 @@ def _labelled(source: Source, val: Pictures, options: ExportOptions) -> Labelled
         )
     places = np.random.default_rng(options.seed).permutation(len(val))[:_CONFIDENCE]
     pictures = with_labels_of(val.take(np.sort(places)), source.metadata.labels)
-    return Labelled(pictures.pixels(slice(None)), pictures.targets, options.max_error)
+    return Labelled(pictures.pixels(slice(None)), pictures.targets, options.max_error, _marked(pictures))

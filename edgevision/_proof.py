@@ -144,7 +144,6 @@ def export_within(
         kept = target / made.file.path.name
         made.file.path.replace(kept)
         (verified,) = made.verification.files
-        proven = ProvenFile(
-            replace(made.file, path=kept), replace(made.verification, files=(replace(verified, path=kept),))
-        )
+        found = replace(made.verification, files=(replace(verified, path=kept),), chosen_among=len(climbed.rungs))
+        proven = ProvenFile(replace(made.file, path=kept), found)
         return replace(climbed, rungs=(*climbed.rungs[:-1], replace(climbed.passed, made=proven)))

@@ -93,8 +93,14 @@ def judged_pictures(
     models = [("the model", known), *files]
     if not whole:
         refuse_seen(pictures.names, pictures.hashes, models)
-    places = [place for _, each in models for found in seen_pictures(each, pictures.hashes).values() for place in found]
-    seen = tuple(pictures.names[place] for place in sorted(set(places)))
+    places = {
+        place
+        for _, each in models
+        for verb, found in seen_pictures(each, pictures.hashes).items()
+        if verb != "fitted"
+        for place in found
+    }
+    seen = tuple(pictures.names[place] for place in sorted(places))
     origin = known.trained_on
     unknown = 0 if origin is None else max(0, origin.pictures - len(origin.marked))
     return Judged(data, part, pictures, seen, unknown)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgevision_benchmarks import calibration_error
+from edgevision_benchmarks import calibration_error, chance_error, seen_pictures
 from edgevision_converters import Gate, compare_scores, layer_errors
 from edgevision_device import CheckError, FileError, UsageError, __version__, check_outputs, write_atomically
 
@@ -204,6 +204,8 @@ def _judge(
     runtime = f"{classifier.runtime.name} {classifier.runtime.version}"
     answers = Answers.of(pictures, [classifier.temper(row) for row in scores])
     comparison = compare_answers(source_name, source, name, answers)
+    right = int(source.right.sum())
+    low, high = comparison.difference.interval
     return VerifiedFile(
         path=file.path,
         name=name,
@@ -214,7 +216,9 @@ def _judge(
         agreement=compare_scores(expected, scores, pictures.labels, pictures.targets, runtime=runtime),
         judgement=_judgement(answers, classifier.metadata.reject_threshold),
         comparison=comparison,
-        failure=gate.failure(int(source.right.sum()), int(answers.right.sum()), len(pictures)),
+        failure=gate.failure(right, int(answers.right.sum()), len(pictures)),
+        decided=not low < -gate.allowed(right, len(pictures)) <= high,
+        fitted=len(seen_pictures(classifier.metadata, pictures.hashes).get("fitted", ())),
         layers=layers,
     )
 
@@ -226,6 +230,7 @@ def _judgement(answers: Answers, threshold: float = 0.0) -> Judgement:
         right=int(right.sum()),
         pictures=len(right),
         calibration=calibration_error(answers.scores, right),
+        chance=chance_error(answers.scores),
         accepted=int(accepted.sum()),
         accepted_right=int((accepted & right).sum()),
         right_by_label=dict(Counter(label for label, each in zip(answers.labels, right, strict=True) if each)),

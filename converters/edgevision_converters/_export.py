@@ -178,7 +178,9 @@ def export_model(
 
 def _fit(name: str, path: Path, labelled: Labelled) -> ConfidenceFit:
     try:
-        fitted = fit_confidence(path, labelled.pixels_nhwc, labelled.targets, max_error=labelled.max_error)
+        fitted = fit_confidence(
+            path, labelled.pixels_nhwc, labelled.targets, max_error=labelled.max_error, origin=labelled.origin
+        )
     except CheckError as error:
         raise CheckError(f"{name}: {error}; the file was not kept") from None
     reseal(path, fitted.metadata)

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from edgevision import ExportOptions, Run, _models, _run_data, export, load_data
 from edgevision._proof import export_to_judge, export_within
 from edgevision._reference import Reference
 from edgevision_converters import Gate, _tflite, fit_confidence
-from edgevision_device import CheckError, Classifier, DataError, UsageError, read_model_file
+from edgevision_device import CheckError, Classifier, DataError, UsageError, mark_pictures, read_model_file
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -159,9 +160,13 @@ def test_confidence_is_fitted_on_val_and_kept_in_the_file(
     val = load_data(str(digits_folder), (28, 20), "stretch").val
     for name, plain in exports.items():
         # Both ways, the command's and Python's, come to the same.
-        expected = fit_confidence(plain, val.pixels(slice(None)), val.targets, max_error=0.2)
+        origin = replace(val.origin, marks=mark_pictures(val.hashes, len(val)))
+        expected = fit_confidence(plain, val.pixels(slice(None)), val.targets, max_error=0.2, origin=origin)
         file = read_model_file(tmp_path / "fitted" / name)
         assert file.metadata == expected.metadata
+        fitted_on = file.metadata.fitted_on
+        assert fitted_on is not None
+        assert all(map(fitted_on.holds, val.hashes))
         assert file.model == read_model_file(plain).model
         for line in expected.describe():
             assert f"{name}: {line}\n" in done.stdout
