@@ -120,8 +120,6 @@ def plan_export(
 def prepare_export(model: str | os.PathLike[str], options: ExportOptions) -> Prepared:
     """Load a model and the data that its files are calibrated and verified with."""
     kind, name = _named(model, options)
-    if kind not in _FILES:
-        say("starting TensorFlow, loading the model")
     loaded = load_source(model, kind, options, options.name or name)
     metadata, given = loaded.source.metadata, options.calibrate
     splits = None

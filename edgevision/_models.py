@@ -11,6 +11,7 @@ from edgevision_converters import (
     OnnxSource,
     SourceModel,
     TfliteSource,
+    check_keras_file,
     is_saved_model,
     load_keras_model,
     load_saved_model,
@@ -18,6 +19,7 @@ from edgevision_converters import (
 from edgevision_device import FORMATS, FileError, describe_foreign, quiet_native, read_labels, require_known
 
 from ._networks import NETWORKS, PRETRAINED, imagenet_labels
+from ._progress import say
 from ._run import is_run, read_run
 
 if TYPE_CHECKING:
@@ -144,6 +146,9 @@ def load_source(
         return Loaded(name, kind, described.source(TfliteSource.read, path, stem))
     if kind == ".onnx file":
         return Loaded(name, kind, described.source(OnnxSource.read, path, stem))
+    if kind == "Keras model":
+        check_keras_file(path, read_labels(described.labels or ""), described.pixels)
+    say("starting TensorFlow, loading the model")
     with quiet_native(keep=lambda line: False):  # the backend greets from C++ when it is first imported
         importlib.import_module("tensorflow")
     if kind == "run":

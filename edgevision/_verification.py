@@ -90,7 +90,6 @@ def verify(
     read = [read_file(path, described) for path in paths]
     for file in read:
         _require_labels(file.path, file.metadata.labels, Path(against).resolve().name, labels)
-    say(f"loading {against}")
     reference = load_reference(against, described, threads)
     opened = [open_file(path, described, threads) for path in paths]
     for classifier in opened:

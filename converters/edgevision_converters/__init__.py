@@ -19,7 +19,7 @@ from ._confidence import (
 )
 from ._export import Calibration, ExportedFile, export_model, plan_files
 from ._gate import Gate
-from ._keras_source import SourceModel, load_keras_model, pictures_per_call
+from ._keras_source import SourceModel, check_keras_file, load_keras_model, pictures_per_call
 from ._ladder import LADDER, Ladder, Rung, ladder
 from ._layer_error import LayerError, layer_errors, worst_layers
 from ._onnx_source import OnnxSource
@@ -54,6 +54,7 @@ __all__ = [
     "TemperatureFit",
     "TfliteConversion",
     "TfliteSource",
+    "check_keras_file",
     "check_max_error",
     "chosen",
     "compare",

@@ -66,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data-dir", metavar="DIR", help="where the files of fashion-mnist lie")
     parser.add_argument("--weights", metavar="FILE", help="ImageNet weights (default: those of edgevision[pretrained])")
     parser.add_argument("--strict", action="store_true", help="stop at a picture that cannot be read")
-    parser.add_argument("--json", action="store_true", help="one JSON record a file")
+    parser.add_argument("--json", action="store_true", help="one JSON record a file, with its proof")
     proof = parser.add_argument_group("proof", "see also `edgevision verify`; exit 1 where a file loses too much")
     proof.add_argument(
         "--evaluate", metavar="DATA", help="judge the files on its test part, or val, as `edgevision verify` does"
@@ -75,8 +75,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-drop",
         type=float,
         metavar="POINTS",
-        help=f"write one file, the first of {', '.join(LADDER)} that loses at most so many points of top-1, and say "
-        "why those before it did not pass (a run brings its own pictures where --evaluate is not given)",
+        help=f"write one file, the first of {', '.join(LADDER)} that loses at most so many points of top-1, integers "
+        "before float arithmetic, and say why those before it did not pass (a run brings its own pictures where "
+        "--evaluate is not given)",
     )
     proof.add_argument(
         "--calibration-study",
