@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 from edgevision_benchmarks import Accuracy
 from edgevision_converters import export_model
-from edgevision_device import UsageError, __version__
+from edgevision_device import Classifier, UsageError, __version__
 
 from ._console import stdout_console
 from ._export import ExportOptions, prepare_export
 from ._progress import say
-from ._proof import prove
+from ._proof import judge_of
 from ._run import is_run
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
 
-    from edgevision_converters import Agreement
+    from edgevision_converters import Agreement, ExportedFile
 
 __all__ = ["CalibrationStudy", "StudiedFile", "StudyPlan", "calibration_study", "parse_study", "print_study"]
 
@@ -91,17 +91,23 @@ class CalibrationStudy:
     Attributes:
         source: the model.
         data: which pictures say so.
+        pool: of how many pictures each choice was made; None for crops, of which there is no end.
         source_top1: of the model; None where no labelled pictures were given.
         files: sizes ascending, each with all seeds.
     """
 
     source: str
     data: str
+    pool: int | None
     source_top1: Accuracy | None
     files: tuple[StudiedFile, ...]
 
     def spreads(self) -> list[dict[str, Any]]:
-        """Return per size the mean, lowest and highest agreement and top-1 over the seeds; shares."""
+        """Return per size the mean, lowest and highest agreement and top-1 over the seeds; shares.
+
+        `overlap` says that the choices are of more than half of the pool: they share most pictures, or all, so that
+        their spread is smaller than that of other pictures would be.
+        """
         found: list[dict[str, Any]] = []
         for size in dict.fromkeys(file.pictures for file in self.files):
             files = [file for file in self.files if file.pictures == size]
@@ -110,6 +116,7 @@ class CalibrationStudy:
                 {
                     "calibration_pictures": size,
                     "seeds": len(files),
+                    "overlap": self.pool is not None and 2 * size > self.pool,
                     "same_top1_share": _spread([file.agreement.same_top1 for file in files]),
                     "top1_share": _spread(top1) if top1 else None,
                 }
@@ -123,6 +130,7 @@ class CalibrationStudy:
             "source": self.source,
             "recipe": _RECIPE,
             "data": self.data,
+            "pool_pictures": self.pool,
             "source_top1": None if self.source_top1 is None else self.source_top1.to_record(),
             "sizes": self.spreads(),
             "files": [
@@ -156,41 +164,50 @@ def calibration_study(
         UsageError: there are fewer pictures to calibrate with than a size asks for.
     """
     plan, options = plan or StudyPlan(), options or ExportOptions()
-    labelled = data is not None or is_run(model)
-
-    def chosen(seed: int, size: int) -> ExportOptions:
-        return dataclasses.replace(options, seed=seed, calibration_pictures=size)
-
+    if options.fit_confidence:
+        raise UsageError("--calibration-study keeps no file that could have confidence; leave out --fit-confidence")
     # All files are compared with one model on one choice of pictures; only the calibration changes.
-    largest = prepare_export(model, chosen(options.seed, max(plan.sizes)))
-    there = len(largest.calibration.pixels_nhwc)
-    if there < max(plan.sizes):
+    prepared = prepare_export(model, dataclasses.replace(options, formats=None, recipes=None))
+    pool = None if prepared.splits is None else len(prepared.splits.train)
+    if pool is not None and pool < max(plan.sizes):
         raise UsageError(
-            f"there are {there} pictures to calibrate with; sizes must be at most that, got {max(plan.sizes)}"
+            f"there are {pool} pictures to calibrate with; sizes must be at most that, got {max(plan.sizes)}"
         )
     settings = [(size, seed) for size in plan.sizes for seed in range(options.seed, options.seed + plan.seeds)]
+    judge = None
+    if data is not None or is_run(model):
+        metadata = prepared.source.metadata
+        planned = [
+            (
+                f"the int8 file of {size} pictures, seed {seed},",
+                dataclasses.replace(metadata, calibrated_on=prepared.calibration(size, seed).origin),
+            )
+            for size, seed in settings
+        ]
+        judge = judge_of(prepared, data, planned)
     with tempfile.TemporaryDirectory() as scratch:
-        exported = []
+        exported: list[ExportedFile] = []
         for number, (size, seed) in enumerate(settings, 1):
             say(f"{number} of {len(settings)}: {size} calibration pictures, seed {seed}")
-            (file,) = export_model(
-                largest.source,
+            exported += export_model(
+                prepared.source,
                 Path(scratch) / f"{size}-{seed}",
-                verification=largest.verification,
-                calibration=prepare_export(model, chosen(seed, size)).calibration,
+                verification=prepared.verification,
+                calibration=prepared.calibration(size, seed),
                 formats=["tflite"],
                 recipes=[_RECIPE],
             )
-            exported.append(file)
-        if not labelled:
+        if judge is None:
             agreements = [file.agreement for file in exported]
-            told = f"{len(largest.verification)} pictures that verify an export"
-            return CalibrationStudy(str(model), told, None, _files(settings, agreements, [None] * len(settings)))
-        found = prove(exported, model, data, options)
+            told = f"{len(prepared.verification)} pictures that verify an export"
+            files = _files(settings, agreements, [None] * len(settings))
+            return CalibrationStudy(str(model), told, pool, None, files)
+        found = judge.verify([Classifier(file.path) for file in exported])
     told = f"{len(found.judged.pictures)} {found.judged.part} pictures of {found.judged.data}"
-    top1 = [file.judgement.accuracy for file in found.files]
-    agreements = [file.agreement for file in found.files]
-    return CalibrationStudy(str(model), told, found.source_judgement.accuracy, _files(settings, agreements, top1))
+    files = _files(
+        settings, [file.agreement for file in found.files], [file.judgement.accuracy for file in found.files]
+    )
+    return CalibrationStudy(str(model), told, pool, found.source_judgement.accuracy, files)
 
 
 def print_study(study: CalibrationStudy) -> None:
@@ -215,8 +232,15 @@ def print_study(study: CalibrationStudy) -> None:
         table.add_column(heading, justify="right", no_wrap=True)
     for row in study.spreads():
         cells = [_cells(row[name]) for name in ("same_top1_share", "top1_share")]
-        table.add_row(str(row["calibration_pictures"]), str(row["seeds"]), *cells[0], *cells[1])
+        size = f"{row['calibration_pictures']}{' *' if row['overlap'] else ''}"
+        table.add_row(size, str(row["seeds"]), *cells[0], *cells[1])
     console.print(table)
+    if any(row["overlap"] for row in study.spreads()):
+        console.print(
+            f"* more than half of the {study.pool} pictures there are: the choices share most of them, and the spread "
+            "goes to 0 whatever int8 depends on",
+            soft_wrap=True,
+        )
 
 
 def _files(

@@ -14,14 +14,14 @@ from edgevision_benchmarks import PairedDifference, compare_paired
 from edgevision_device import FileError, write_atomically
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     import numpy.typing as npt
 
     from ._pictures import Pictures
 
-__all__ = ["Answers", "Comparison", "Flip", "compare_answers"]
+__all__ = ["Answers", "Comparison", "Flip", "compare_answers", "grouped"]
 
 _COLUMNS = ("picture", "sha256", "label", "answer", "score")
 
@@ -143,6 +143,23 @@ class Comparison:
             "gained": self.count("gained"),
             "flips": [flip.to_record() for flip in self.flips],
         }
+
+
+def grouped(compared: Sequence[Comparison]) -> list[tuple[Comparison, list[str]]]:
+    """Put comparisons together that say the same of different files, as 14 files without a flip do.
+
+    Returns:
+        the first of each group, and the names of all in it.
+    """
+    groups: list[tuple[Comparison, list[str]]] = []
+    for each in compared:
+        for first, names in groups:
+            if (first.a, first.difference, first.flips) == (each.a, each.difference, each.flips):
+                names.append(each.b)
+                break
+        else:
+            groups.append((each, [each.b]))
+    return groups
 
 
 def compare_answers(name_a: str, a: Answers, name_b: str, b: Answers) -> Comparison:

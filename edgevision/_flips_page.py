@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from edgevision_device import load_opencv
 
+from ._flips import grouped
 from ._looking._canvas import clean, encode_png, enlarge
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class _Section:
     """One comparison."""
 
     comparison: Comparison
+    names: list[str]
     verdict: str
     cards: list[_Card]
 
@@ -104,10 +106,11 @@ def render_comparisons(compared: Sequence[Comparison], pictures: Mapping[str, Pi
     """
     from jinja2 import Environment, StrictUndefined
 
-    limit = max(_LEAST, _SHOWN // max(1, len(compared)))
+    groups = grouped(compared)
+    limit = max(_LEAST, _SHOWN // max(1, len(groups)))
     sections = [
-        _Section(each, each.difference.describe(), [_card(each, flip, pictures) for flip in each.flips[:limit]])
-        for each in compared
+        _Section(each, names, each.difference.describe(), [_card(each, flip, pictures) for flip in each.flips[:limit]])
+        for each, names in groups
     ]
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["percent"] = _percent

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgevision_device import DataError, DataOrigin, hash_pictures, load_opencv, mark_pictures
+from edgevision_device import DataError, DataOrigin, UsageError, hash_pictures, load_opencv, mark_pictures
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -70,6 +70,28 @@ class Pictures:
             self.source,
         )
 
+    @classmethod
+    def joined(cls, parts: Sequence[Pictures]) -> Pictures:
+        """Put parts of one set together, in the order of the set.
+
+        Raises UsageError if they are from different sets.
+        """
+        parts = [part for part in parts if len(part)] or parts[:1]
+        first = parts[0]
+        if any(part.store is not first.store for part in parts):
+            raise UsageError(
+                f"{first.source} has a test part of its own, in other files; this takes one set of pictures"
+            )
+        return cls(
+            first.store,
+            np.concatenate([part.rows for part in parts]),
+            np.concatenate([part.targets for part in parts]),
+            first.labels,
+            tuple(name for part in parts for name in part.names),
+            tuple(digest for part in parts for digest in part.hashes),
+            first.source,
+        ).take(np.argsort(np.concatenate([part.rows for part in parts]), kind="stable"))
+
     def sample(self, count: int, seed: int) -> Pictures:
         """Return `count` pictures, or all if there are fewer, evenly over the labels; a seed gives the same ones."""
         order = np.random.default_rng(seed).permutation(len(self))
@@ -106,6 +128,11 @@ class Splits:
     def labels(self) -> tuple[str, ...]:
         """Labels in the order of the scores."""
         return self.train.labels
+
+    @property
+    def parts(self) -> tuple[Pictures, Pictures, Pictures]:
+        """Train, val and test."""
+        return self.train, self.val, self.test
 
 
 def split_stratified(targets: npt.NDArray[np.int64], shares: Sequence[float], seed: int) -> list[npt.NDArray[np.int64]]:

@@ -8,22 +8,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgevision_converters import LADDER, Gate, chosen, ladder
-from edgevision_device import UsageError
+from edgevision_device import Classifier, UsageError
 
-from ._export import ExportOptions, export, plan_export
+from ._export import ExportOptions, plan_export, prepare_export
 from ._progress import say
-from ._reference import Description
+from ._reference import Reference
 from ._run import is_run
-from ._verification import verify
+from ._unseen import judged_pictures
+from ._verification import Judge
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Callable, Sequence
 
     from edgevision_converters import ExportedFile, Ladder, Rung
+    from edgevision_device import Metadata
 
+    from ._export import Prepared
     from ._verification_record import Verification
 
-__all__ = ["ProvenFile", "export_within", "prove"]
+__all__ = ["ProvenFile", "export_to_judge", "export_within", "judge_of"]
 
 
 @dataclass(frozen=True)
@@ -39,36 +43,49 @@ class ProvenFile:
     verification: Verification
 
 
-def prove(
-    files: list[ExportedFile],
-    model: str | os.PathLike[str],
+def judge_of(
+    prepared: Prepared,
     data: str | None,
-    options: ExportOptions | None = None,
+    planned: Sequence[tuple[str, Metadata]],
     *,
     max_drop: float | None = None,
     command: str | None = None,
-) -> Verification:
-    """Verify exported files against the model they were made from; see `verify`."""
+) -> Judge:
+    """Let the model that files will be made from judge them, on pictures that none of them sees; see `verify`.
+
+    Args:
+        prepared: the model.
+        data: see `judged_pictures`.
+        planned: name and metadata of each file.
+        max_drop: see `Gate`.
+        command: what records say made them.
+    """
+    reference, options = Reference.of(prepared.loaded), prepared.options
+    judged = judged_pictures(
+        data, reference.metadata, planned, reference.run, data_dir=options.data_dir, strict=options.strict
+    )
+    return Judge(reference, judged, Gate(max_drop), command)
+
+
+def export_to_judge(
+    model: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    data: str,
+    options: ExportOptions | None = None,
+    *,
+    overwrite: bool = False,
+    command: str | None = None,
+) -> tuple[list[ExportedFile], Callable[[], Verification]]:
+    """Write files as `export` does; return them, and what verifies them against the model when it is called.
+
+    Pictures that cannot judge are refused before anything is converted.
+    """
     options = options or ExportOptions()
-    described = Description(
-        options.labels,
-        options.resize,
-        options.pixels,
-        options.color_order,
-        options.logits,
-        options.signature,
-        options.weights,
-    )
-    return verify(
-        [file.path for file in files],
-        model,
-        data,
-        described=described,
-        max_drop=max_drop,
-        data_dir=options.data_dir,
-        strict=options.strict,
-        command=command,
-    )
+    plan_export(model, out, options, overwrite=overwrite)
+    prepared = prepare_export(model, options)
+    judge = judge_of(prepared, data, prepared.planned(), command=command)
+    files = prepared.write(out, overwrite=overwrite)
+    return files, lambda: judge.verify([Classifier(file.path) for file in files])
 
 
 def export_within(
@@ -82,6 +99,8 @@ def export_within(
     command: str | None = None,
 ) -> Ladder[ProvenFile]:
     """Write the first `.tflite` file of `LADDER` that loses no more top-1 than it may; the others are not kept.
+
+    The model, the pictures and the answers of the model are the same for all rungs and come first.
 
     Args:
         model: see `export`.
@@ -103,15 +122,17 @@ def export_within(
     rungs = [recipe for recipe in LADDER if recipe in wanted]
     if not rungs or "tflite" not in (options.formats or ["tflite"]):
         raise UsageError(f"--max-drop tries .tflite files, one of {', '.join(LADDER)}; leave out --formats, --recipes")
-    target = Path(out)
-    plan_export(model, out, replace(options, formats=["tflite"], recipes=rungs), overwrite=overwrite)
+    target, options = Path(out), replace(options, formats=["tflite"], recipes=rungs)
+    plan_export(model, out, options, overwrite=overwrite)
+    prepared = prepare_export(model, options)
+    judge = judge_of(prepared, data, prepared.planned(), max_drop=max_drop, command=command)
+    _ = judge.answers  # a model that gives no scores is no fault of any recipe
     target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".ladder.", dir=target) as scratch:
 
         def make(recipe: str) -> ProvenFile:
-            one = replace(options, formats=["tflite"], recipes=[recipe])
-            (file,) = export(model, scratch, one)
-            return ProvenFile(file, prove([file], model, data, one, max_drop=max_drop, command=command))
+            (file,) = prepared.write(scratch, [recipe])
+            return ProvenFile(file, judge.verify([Classifier(file.path)]))
 
         def tell(rung: Rung[ProvenFile]) -> None:
             say(rung.describe())
@@ -122,5 +143,7 @@ def export_within(
         made = climbed.passed.made
         kept = target / made.file.path.name
         made.file.path.replace(kept)
-        proven = replace(made, file=replace(made.file, path=kept))
+        (verified,) = made.verification.files
+        found = replace(made.verification, files=(replace(verified, path=kept),), chosen_among=len(climbed.rungs))
+        proven = ProvenFile(replace(made.file, path=kept), found)
         return replace(climbed, rungs=(*climbed.rungs[:-1], replace(climbed.passed, made=proven)))

@@ -2,92 +2,41 @@
 
 from __future__ import annotations
 
-import importlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgevision_converters import (
-    SourceModel,
-    TfliteSource,
-    is_saved_model,
-    load_keras_model,
-    load_saved_model,
-)
-from edgevision_device import (
-    FORMATS,
-    Classifier,
-    FileError,
-    ForeignFileError,
-    UsageError,
-    describe_foreign,
-    quiet_native,
-    read_labels,
-    read_model_file,
-    require_known,
-)
+from edgevision_converters import TfliteSource
+from edgevision_device import Classifier, ForeignFileError, UsageError, read_labels, read_model_file
 
-from ._networks import NETWORKS, PRETRAINED, imagenet_labels
+from ._models import Description, kind_of, load_source
+from ._networks import NETWORKS, imagenet_labels
 from ._progress import decoding_bar
-from ._run import is_run, read_run
+from ._run import read_run
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable
 
     import numpy.typing as npt
 
     from edgevision_converters import Source
     from edgevision_device import Metadata, ModelFile
 
+    from ._models import Loaded
     from ._pictures import Pictures
     from ._run import Run
 
-__all__ = ["Description", "Reference", "check_reference", "load_reference", "open_file", "read_file", "scores_of"]
+__all__ = ["Reference", "check_reference", "load_reference", "open_file", "read_file", "scores_of"]
 
 _BATCH = 64
 _MODELS = (
     "a run folder, a .keras or .h5 file, a SavedModel folder, an exported .tflite or .onnx file, or a float one of "
     "somebody else"
 )
-
-
-@dataclass(frozen=True)
-class Description:
-    """What the user says of a model or file that does not describe itself.
-
-    Attributes:
-        labels: file with one label a line.
-        resize, pixels, color_order, logits: see `describe_foreign` and `SourceModel.of`.
-        signature: of a SavedModel with several.
-        weights: file with the weights of a pretrained network.
-    """
-
-    labels: str | None = None
-    resize: str | None = None
-    pixels: str | None = None
-    color_order: str | None = None
-    logits: bool = False
-    signature: str | None = None
-    weights: str | None = None
-
-    def source(self, make: Callable[..., Source], model: Any, name: str) -> Source:
-        """Make a source of a model that says nothing itself."""
-        return make(
-            model,
-            read_labels(self.labels or ""),
-            name=name,
-            resize=self.resize or "stretch",
-            pixels=self.pixels,
-            color_order=self.color_order or "rgb",
-            logits=self.logits,
-        )
-
-    def of_file(self, path: Path) -> Metadata | None:
-        """Return it as the metadata of a file that edgevision did not write; None if nothing was said."""
-        return describe_foreign(path.stem, self.labels, self.resize, self.pixels, self.color_order, self.logits)
+#: Kinds that a runtime opens as they are.
+_FILES = (".tflite file", ".onnx file")
 
 
 @dataclass(frozen=True)
@@ -96,7 +45,7 @@ class Reference:
 
     Attributes:
         name: for people.
-        kind: `run`, `network`, `Keras model`, `SavedModel`, `.tflite file` or `.onnx file`.
+        kind: see `kind_of`.
         model: a float model, or an open file.
         run: where it is one.
         described: what it does not say itself.
@@ -106,7 +55,12 @@ class Reference:
     kind: str
     model: Source | Classifier
     run: Run | None = None
-    described: Description = Description()
+    described: Description = field(default_factory=Description)
+
+    @classmethod
+    def of(cls, loaded: Loaded) -> Reference:
+        """Hold files against a model that is loaded already."""
+        return cls(loaded.name, loaded.kind, loaded.source, loaded.run)
 
     @property
     def metadata(self) -> Metadata:
@@ -140,23 +94,22 @@ class Reference:
         return np.stack(list(map(self.model.temper, scores))) if isinstance(self.model, Classifier) else scores
 
 
-def check_reference(model: str | os.PathLike[str], described: Description) -> None:
-    """Raise before anything slow if `model` names nothing to hold files against.
+def check_reference(model: str | os.PathLike[str], described: Description) -> tuple[str, ...]:
+    """Return the labels of what files are to be held against. Raise before anything slow if it is nothing of the kind.
 
     That it is described needlessly is no mistake: what was said may be about a file that is held against it.
     """
-    path = Path(model)
-    if is_run(path):
-        read_run(path)
-    elif not path.exists():
-        if path.name != str(model) or path.suffix:
-            raise FileError(f"no such model: {path}; give {_MODELS}")
-        require_known("model", path.name, [*PRETRAINED, _MODELS])
+    path, kind = Path(model), kind_of(model, _MODELS)
+    if kind == "run":
+        return read_run(path).labels
+    if kind == "network":
         NETWORKS[path.name].check_weights(described.weights, top=True)
-    elif path.is_dir() and not is_saved_model(path):
-        raise FileError(f"{path} is neither a run folder nor a SavedModel; give {_MODELS}")
-    elif described.labels is None and not (path.suffix[1:] in FORMATS and not read_file(path, described).foreign):
+        return imagenet_labels()
+    if kind in _FILES:
+        return read_file(path, described).metadata.labels
+    if described.labels is None:
         raise UsageError(f"{path} does not say what its scores mean; give --labels FILE with one label a line")
+    return read_labels(described.labels)
 
 
 def load_reference(model: str | os.PathLike[str], described: Description, threads: int | None = None) -> Reference:
@@ -172,27 +125,11 @@ def load_reference(model: str | os.PathLike[str], described: Description, thread
         FileError, UsageError, MissingPackageError: there is no such model, or it is no float classifier.
     """
     check_reference(model, described)
-    path = Path(model)
-    name = path.resolve().name
-    format = path.suffix[1:]
-    if format in FORMATS and path.is_file():
-        return Reference(name, f".{format} file", open_file(path, described, threads), described=described)
-    with quiet_native(keep=lambda line: False):  # the backend greets from C++ when it is first imported
-        importlib.import_module("tensorflow")
-    if is_run(path):
-        run = read_run(path)
-        loaded = load_keras_model(run.model_path)
-        source = SourceModel.of(loaded, run.labels, name=name, resize=run.resize, trained_on=run.trained_on)
-        return Reference(name, "run", source, run)
-    if not path.exists():
-        network = NETWORKS[path.name].classifier(described.weights)
-        source = SourceModel.of(network, imagenet_labels(), name=path.name, resize=described.resize or "crop")
-        return Reference(path.name, "network", source)
-    if path.is_dir():
-        loaded, kind = load_saved_model(path, described.signature), "SavedModel"
-    else:
-        loaded, kind = load_keras_model(path), "Keras model"
-    return Reference(name, kind, described.source(SourceModel.of, loaded, path.stem))
+    kind = kind_of(model, _MODELS)
+    if kind in _FILES:
+        path = Path(model)
+        return Reference(path.resolve().name, kind, open_file(path, described, threads), described=described)
+    return Reference.of(load_source(model, kind, described))
 
 
 def read_file(path: Path, described: Description) -> ModelFile:

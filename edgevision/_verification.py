@@ -6,19 +6,22 @@ import datetime
 import itertools
 import json
 from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgevision_benchmarks import calibration_error
+from edgevision_benchmarks import calibration_error, chance_error, seen_pictures
 from edgevision_converters import Gate, compare_scores, layer_errors
 from edgevision_device import CheckError, FileError, UsageError, __version__, check_outputs, write_atomically
 
 from ._flips import Answers, compare_answers
 from ._flips_page import FlipsPage, render_comparisons
+from ._models import Description
 from ._progress import say
-from ._reference import Description, check_reference, load_reference, open_file, read_file, scores_of
+from ._reference import check_reference, load_reference, open_file, read_file, scores_of
 from ._unseen import judged_pictures
 from ._verification_record import FilePair, Judgement, Verification, VerifiedFile
 
@@ -29,12 +32,13 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from edgevision_converters import LayerError, Source
-    from edgevision_device import Classifier, Metadata, ModelFile
+    from edgevision_device import Classifier, ModelFile
 
     from ._pictures import Pictures
     from ._reference import Reference
+    from ._unseen import Judged
 
-__all__ = ["VERIFICATION_FILES", "verify", "write_verification"]
+__all__ = ["VERIFICATION_FILES", "Judge", "verify", "write_verification"]
 
 #: What a verification writes.
 VERIFICATION_FILES = ("verification.json", "flips.html")
@@ -82,49 +86,78 @@ def verify(
     gate = Gate(max_drop)
     paths = [Path(path) for path in files]
     _refuse_twice(paths)
-    check_reference(against, described)
+    labels = check_reference(against, described)
     read = [read_file(path, described) for path in paths]
-    say(f"loading {against}")
+    for file in read:
+        _require_labels(file.path, file.metadata.labels, Path(against).resolve().name, labels)
     reference = load_reference(against, described, threads)
     opened = [open_file(path, described, threads) for path in paths]
-    for path, classifier in zip(paths, opened, strict=True):
-        _require_same(path, classifier.metadata, reference)
-    compared = reference.layers if layers else None
-    if layers and compared is None:
+    for classifier in opened:
+        _require_same(classifier, reference)
+    if layers and reference.layers is None:
         raise UsageError(
             f"--layers compares with a Keras model or a .tflite file, and {reference.name} is an .onnx file; give the "
             "run or the model's file with --against"
         )
-    named = [(path.name, file.metadata) for path, file in zip(paths, read, strict=True)]
+    named = [(file.path.name, file.metadata) for file in read]
     judged = judged_pictures(
         data, reference.metadata, named, reference.run, data_dir=data_dir, strict=strict, whole=whole
     )
-    pictures = judged.pictures
-    say(f"{len(pictures):,} {judged.part} pictures of {judged.data} through {len(paths) + 1} models")
-    expected = reference.scores(pictures)
-    _require_finite(reference.name, expected)
-    source = Answers.of(pictures, reference.temper(expected))
-    names = _names(paths)
-    scores = [scores_of(classifier, pictures, name) for classifier, name in zip(opened, names, strict=True)]
-    for name, mine in zip(names, scores, strict=True):
-        _require_finite(name, mine)
-    sample = pictures.sample(_LAYER_PICTURES, 0)
-    verified: list[VerifiedFile] = []
-    for name, file, classifier, mine in zip(names, read, opened, scores, strict=True):
-        found = () if compared is None else _layers_of(name, file, compared, sample)
-        verified.append(_judge(name, file, classifier, mine, pictures, reference.name, expected, source, gate, found))
-    return Verification(
-        edgevision=__version__,
-        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        command=command,
-        source=reference.name,
-        source_kind=reference.kind,
-        source_judgement=_judgement(source),
-        gate=gate,
-        judged=judged,
-        files=tuple(verified),
-        pairs=tuple(_pairs(verified, scores, pictures)),
-    )
+    return Judge(reference, judged, gate, command).verify(opened, layers=layers)
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A model and the pictures on which files are held against it. The model answers them once.
+
+    Attributes:
+        reference: the model.
+        judged: the pictures.
+        gate: that files have to pass.
+        command: what records say made them.
+    """
+
+    reference: Reference
+    judged: Judged
+    gate: Gate
+    command: str | None = None
+
+    def verify(self, opened: Sequence[Classifier], *, layers: bool = False) -> Verification:
+        """Compare files with the model; see `verify`."""
+        reference, pictures = self.reference, self.judged.pictures
+        say(f"{len(pictures):,} {self.judged.part} pictures of {self.judged.data} through {len(opened) + 1} models")
+        expected, source = self.answers
+        names = _names([classifier.file.path for classifier in opened])
+        scores = [scores_of(classifier, pictures, name) for classifier, name in zip(opened, names, strict=True)]
+        for name, mine in zip(names, scores, strict=True):
+            _require_finite(name, mine)
+        compared = reference.layers if layers else None
+        sample = pictures.sample(_LAYER_PICTURES, 0)
+        verified: list[VerifiedFile] = []
+        for name, classifier, mine in zip(names, opened, scores, strict=True):
+            found = () if compared is None else _layers_of(name, classifier.file, compared, sample)
+            verified.append(
+                _judge(name, classifier, mine, pictures, reference.name, expected, source, self.gate, found)
+            )
+        return Verification(
+            edgevision=__version__,
+            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            command=self.command,
+            source=reference.name,
+            source_kind=reference.kind,
+            source_judgement=_judgement(source),
+            gate=self.gate,
+            judged=self.judged,
+            files=tuple(verified),
+            pairs=tuple(_pairs(verified, scores, pictures)),
+        )
+
+    @cached_property
+    def answers(self) -> tuple[npt.NDArray[np.float32], Answers]:
+        """Scores of the model, and its answers. Raises CheckError if they are no numbers."""
+        expected = self.reference.scores(self.judged.pictures)
+        _require_finite(self.reference.name, expected)
+        return expected, Answers.of(self.judged.pictures, self.reference.temper(expected))
 
 
 def write_verification(found: Verification, out: str | os.PathLike[str], *, overwrite: bool = False) -> list[Path]:
@@ -157,7 +190,6 @@ def write_verification(found: Verification, out: str | os.PathLike[str], *, over
 
 def _judge(
     name: str,
-    file: ModelFile,
     classifier: Classifier,
     scores: npt.NDArray[np.float32],
     pictures: Pictures,
@@ -167,9 +199,12 @@ def _judge(
     gate: Gate,
     layers: tuple[LayerError, ...],
 ) -> VerifiedFile:
+    file = classifier.file
     runtime = f"{classifier.runtime.name} {classifier.runtime.version}"
     answers = Answers.of(pictures, [classifier.temper(row) for row in scores])
     comparison = compare_answers(source_name, source, name, answers)
+    right = int(source.right.sum())
+    low, high = comparison.difference.interval
     return VerifiedFile(
         path=file.path,
         name=name,
@@ -180,7 +215,9 @@ def _judge(
         agreement=compare_scores(expected, scores, pictures.labels, pictures.targets, runtime=runtime),
         judgement=_judgement(answers, classifier.metadata.reject_threshold),
         comparison=comparison,
-        failure=gate.failure(int(source.right.sum()), int(answers.right.sum()), len(pictures)),
+        failure=gate.failure(right, int(answers.right.sum()), len(pictures)),
+        decided=not low < -gate.allowed(right, len(pictures)) <= high,
+        fitted=len(seen_pictures(classifier.metadata, pictures.hashes).get("fitted", ())),
         layers=layers,
     )
 
@@ -192,6 +229,7 @@ def _judgement(answers: Answers, threshold: float = 0.0) -> Judgement:
         right=int(right.sum()),
         pictures=len(right),
         calibration=calibration_error(answers.scores, right),
+        chance=chance_error(answers.scores),
         accepted=int(accepted.sum()),
         accepted_right=int((accepted & right).sum()),
         right_by_label=dict(Counter(label for label, each in zip(answers.labels, right, strict=True) if each)),
@@ -233,22 +271,25 @@ def _refuse_twice(paths: Sequence[Path]) -> None:
             raise UsageError(f"{path} is given twice; name each file once")
 
 
-def _require_same(path: Path, metadata: Metadata, reference: Reference) -> None:
-    """Raise FileError unless a file answers the same question about the same pixels as the model."""
-    model = reference.metadata
-    if metadata.labels != model.labels:
-        differing = [pair for pair in zip(metadata.labels, model.labels, strict=False) if pair[0] != pair[1]]
-        counts = f"{len(metadata.labels)} and {len(model.labels)} of them"
-        told = "{!r} and {!r}".format(*differing[0]) if differing else counts
-        raise FileError(f"{path} and {reference.name} have different labels, {told}; compare a file with its own model")
+def _require_labels(path: Path, labels: Sequence[str], name: str, wanted: Sequence[str]) -> None:
+    if tuple(labels) == tuple(wanted):
+        return
+    differing = [pair for pair in zip(labels, wanted, strict=False) if pair[0] != pair[1]]
+    told = "{!r} and {!r}".format(*differing[0]) if differing else f"{len(labels)} and {len(wanted)} of them"
+    raise FileError(f"{path} and {name} have different labels, {told}; compare a file with its own model")
+
+
+def _require_same(classifier: Classifier, reference: Reference) -> None:
+    """Raise FileError unless a file takes the same pixels as the model."""
+    metadata, model = classifier.metadata, reference.metadata
     for what, of_file, of_model in (
         ("input size", metadata.size_wh, model.size_wh),
         ("resize mode", metadata.resize, model.resize),
     ):
         if of_file != of_model:
             raise FileError(
-                f"{path} and {reference.name} differ in {what}, {of_file} and {of_model}, so that they see other "
-                "pixels; compare a file with its own model"
+                f"{classifier.file.path} and {reference.name} differ in {what}, {of_file} and {of_model}, so that they "
+                "see other pixels; compare a file with its own model"
             )
 
 

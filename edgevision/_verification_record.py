@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 from edgevision_benchmarks import compare_paired
@@ -28,6 +30,9 @@ __all__ = ["FilePair", "Judgement", "Verification", "VerifiedFile"]
 #: Raised when a reader of the old record would misread the new one.
 FORMAT = 1
 
+#: Of every interval.
+_CONFIDENCE = 0.95
+
 
 @dataclass(frozen=True)
 class Judgement:
@@ -36,6 +41,7 @@ class Judgement:
     Attributes:
         right, pictures: how many were named right, of how many.
         calibration: of its scores, with the temperature of the file.
+        chance: the calibration error that chance alone gives to such scores; see `chance_error`.
         accepted, accepted_right: answers that reach the reject threshold of the file, and how many of them are right.
         right_by_label: how many pictures of each label were named right; labels without any are left out.
     """
@@ -43,6 +49,7 @@ class Judgement:
     right: int
     pictures: int
     calibration: CalibrationError
+    chance: float
     accepted: int
     accepted_right: int
     right_by_label: Mapping[str, int]
@@ -56,7 +63,7 @@ class Judgement:
         """Return it as JSON types."""
         return {
             **self.accuracy.to_record(),
-            "calibration": self.calibration.to_record(),
+            "calibration": {**self.calibration.to_record(), "chance_error_share": self.chance},
             "accepted": self.accepted,
             "accepted_right": self.accepted_right,
             "right_by_label": dict(self.right_by_label),
@@ -74,6 +81,9 @@ class VerifiedFile:
         judgement: how right it is.
         comparison: of its answers with the model's, with the flips.
         failure: why it fails the gate; None if it passes.
+        decided: the pictures are enough for that verdict: the interval of the drop lies on one side of what the gate
+            allows.
+        fitted: so many of the pictures fitted its temperature and threshold.
         layers: the error of each layer, if it was asked for.
     """
 
@@ -87,6 +97,8 @@ class VerifiedFile:
     judgement: Judgement
     comparison: Comparison
     failure: str | None
+    decided: bool
+    fitted: int
     layers: tuple[LayerError, ...]
 
     def to_record(self) -> dict[str, Any]:
@@ -102,6 +114,8 @@ class VerifiedFile:
             "temperature": self.metadata.temperature,
             "reject_threshold": self.metadata.reject_threshold,
             "failure": self.failure,
+            "decided": self.decided,
+            "fitted_on_pictures": self.fitted,
             "agreement": self.agreement.to_record(),
             "judgement": self.judgement.to_record(),
             "comparison": self.comparison.to_record(),
@@ -170,6 +184,8 @@ class Verification:
         judged: the pictures.
         files: in the order in which they were given.
         pairs: files of the same recipe in different formats.
+        chosen_among: so many files were tried on these very pictures, and this one kept because it passes; None where
+            nothing was chosen.
     """
 
     edgevision: str
@@ -182,6 +198,23 @@ class Verification:
     judged: Judged
     files: tuple[VerifiedFile, ...]
     pairs: tuple[FilePair, ...]
+    chosen_among: int | None = None
+
+    @property
+    def pictures_needed(self) -> int | None:
+        """How many pictures it takes before a file that changes no answer is sure to pass; None if no number does.
+
+        The interval of a difference of 0 with nothing lost and nothing gained is ± z² / (n + z²).
+        """
+        allowed = self.gate.allowed(self.source_judgement.right, self.source_judgement.pictures)
+        z = NormalDist().inv_cdf((1 + _CONFIDENCE) / 2)
+        return math.ceil(z * z * (1 - allowed) / allowed) if allowed > 0 else None
+
+    def of(self, path: Path) -> Verification:
+        """Return what it says of one file alone, with the pairs that it is one of."""
+        (file,) = (each for each in self.files if each.path == path)
+        pairs = tuple(pair for pair in self.pairs if file.name in (pair.a, pair.b))
+        return replace(self, files=(file,), pairs=pairs)
 
     @property
     def failure(self) -> str | None:
@@ -205,7 +238,10 @@ class Verification:
             "pictures": len(pictures),
             "pictures_sha256": pictures.origin.sha256,
             "seen": list(self.judged.seen),
-            "confidence": 0.95,
+            "training_pictures_unknown": self.judged.unknown,
+            "confidence": _CONFIDENCE,
+            "chosen_among": self.chosen_among,
+            "pictures_needed": self.pictures_needed,
             "gate": self.gate.describe(),
             "max_drop_points": self.gate.max_drop,
             "failure": self.failure,

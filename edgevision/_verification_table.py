@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING
 
 from edgevision_converters import worst_layers
 
+from ._flips import grouped
+
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+    from rich.text import Text
 
     from edgevision_converters import LayerError
 
@@ -19,6 +22,8 @@ __all__ = ["notes", "print_verification"]
 _WIDTH = 200
 #: Labels and layers that are named; the record has all.
 _NAMED = 5
+#: Between the file's name and the verdict.
+_COLUMNS = "bytes", "top-1 %", "95 %", "same top-1 %", "lost", "gained", "mean diff.", "largest", "ECE %", "chance"
 
 
 def print_verification(found: Verification, console: Console | None = None) -> None:
@@ -38,16 +43,17 @@ def print_verification(found: Verification, console: Console | None = None) -> N
     console.print(Text(f"{heading}: {len(judged.pictures):,}", "bold"), soft_wrap=True)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("file", overflow="fold")
-    for column in ("bytes", "top-1 %", "95 %", "same top-1 %", "lost", "gained", "mean diff.", "largest", "ECE %"):
-        table.add_column(column, justify="right", no_wrap=True, style="dim" if column == "95 %" else "")
+    for column in _COLUMNS:
+        dim = column in ("95 %", "chance")
+        table.add_column(column, justify="right", no_wrap=True, style="dim" if dim else "")
     table.add_column("gate")
-    table.add_row(Text(found.source), "", *_top1(found.source_judgement), *[""] * 5, _ece(found.source_judgement), "")
+    table.add_row(Text(found.source), "", *_top1(found.source_judgement), *[""] * 5, *_ece(found.source_judgement), "")
     for file in found.files:
         table.add_row(*_row(file))
     console.print(table)
-    for file in found.files:
-        known = file.comparison.difference.distinguishable
-        console.print(Text(file.comparison.describe(), "bold" if known else ""), soft_wrap=True)
+    for comparison, names in grouped([file.comparison for file in found.files]):
+        line = f"{', '.join(names)} against {comparison.a}: {comparison.difference.describe()}"
+        console.print(Text(line, "bold" if comparison.difference.distinguishable else ""), soft_wrap=True)
     for line in notes(found):
         console.print(Text(line, "dim"), soft_wrap=True)
     for file in found.files:
@@ -59,9 +65,15 @@ def notes(found: Verification) -> list[str]:
     """Return what else there is to say: seen pictures, pairs of formats, labels that suffered most, rejection, ECE."""
     lines: list[str] = []
     if found.judged.seen:
+        more = " or more" if found.judged.unknown else ""
         lines.append(
-            f"{len(found.judged.seen):,} or more of the {len(found.judged.pictures):,} pictures were seen in training "
-            "or calibration; what they say of new ones is less than it looks"
+            f"{len(found.judged.seen):,}{more} of the {len(found.judged.pictures):,} pictures were seen in training or "
+            "calibration; what they say of new ones is less than it looks"
+        )
+    if found.judged.unknown:
+        lines.append(
+            f"up to {found.judged.unknown:,} of the pictures that trained {found.source} are marked nowhere: if they "
+            "are among these, nobody can tell"
         )
     lines += [pair.describe() for pair in found.pairs]
     for file in found.files:
@@ -81,9 +93,36 @@ def notes(found: Verification) -> list[str]:
             )
         if file.metadata.temperature != 1:
             lines.append(f"{file.name}: ECE with its temperature {file.metadata.temperature:g}")
-    bins = len(found.source_judgement.calibration.bins)
-    lines.append(f"gate: {found.gate.describe()}; ECE in up to 15 bins of equal mass ({bins} for the source)")
+        if file.fitted:
+            lines.append(
+                f"{file.name}: its temperature and threshold were fitted on {file.fitted:,} of these "
+                f"{told.pictures:,} pictures; its ECE and what it rejects will be worse on others"
+            )
+    if found.chosen_among is not None and found.chosen_among > 1:
+        lines.append(
+            f"chosen among {found.chosen_among} files on these pictures, as the first that passes: on others its drop "
+            "may be larger, and interval and p know nothing of the choice"
+        )
+    lines += [_gate_line(found), _ece_line(found)]
     return lines
+
+
+def _gate_line(found: Verification) -> str:
+    line, there, needed = f"gate: {found.gate.describe()}", len(found.judged.pictures), found.pictures_needed
+    if all(file.decided for file in found.files):
+        return line
+    if needed is None or there < needed:
+        many = "no number of pictures is" if needed is None else f"at least {needed:,} are"
+        return f"{line}; {there:,} pictures are too few to decide it, {many} enough for a file that changes nothing"
+    return f'{line}; where it says "by chance?", the interval of the drop holds what the gate allows'
+
+
+def _ece_line(found: Verification) -> str:
+    bins = len(found.source_judgement.calibration.bins)
+    return (
+        f"ECE in {bins} {'bin' if bins == 1 else 'bins'} of equal mass for the source; its chance is what scores that "
+        "are right as often as they say have on so many pictures"
+    )
 
 
 def _row(file: VerifiedFile) -> list[RenderableType]:
@@ -99,8 +138,8 @@ def _row(file: VerifiedFile) -> list[RenderableType]:
         str(file.comparison.count("gained")),
         f"{agreement.mean_difference:.2g}",
         f"{agreement.largest_difference:.2g}",
-        _ece(told),
-        Text("passes", "green") if file.failure is None else Text("fails", "bold red"),
+        *_ece(told),
+        _verdict(file),
     ]
 
 
@@ -109,8 +148,15 @@ def _top1(told: Judgement) -> tuple[str, str]:
     return f"{100 * told.accuracy.share:.1f}", f"{100 * low:.1f} to {100 * high:.1f}"
 
 
-def _ece(told: Judgement) -> str:
-    return f"{100 * told.calibration.error:.1f}"
+def _ece(told: Judgement) -> tuple[str, str]:
+    return f"{100 * told.calibration.error:.1f}", f"{100 * told.chance:.1f}"
+
+
+def _verdict(file: VerifiedFile) -> Text:
+    from rich.text import Text
+
+    verdict = Text("passes", "green") if file.failure is None else Text("fails", "bold red")
+    return verdict if file.decided else verdict.append(", by chance?", "dim")
 
 
 def _print_layers(file: VerifiedFile, console: Console) -> None:

@@ -40,7 +40,7 @@ from typing import Optional
 from edgevision_device import run_cli
 
 from . import _command as command
-from ._calibration_error import CalibrationError, ScoreBin, calibration_error
+from ._calibration_error import CalibrationError, ScoreBin, calibration_error, chance_error
 from ._conditions import Conditions, read_conditions
 from ._data import refuse_seen, seen_pictures
 from ._html import render_html
@@ -74,6 +74,7 @@ __all__ = [
     "Settings",
     "benchmark",
     "calibration_error",
+    "chance_error",
     "command",
     "compare_paired",
     "main",

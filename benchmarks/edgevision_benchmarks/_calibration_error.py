@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["CalibrationError", "ScoreBin", "calibration_error"]
+__all__ = ["CalibrationError", "ScoreBin", "calibration_error", "chance_error"]
+
+#: At most so many bins, and so many pictures in each at least: of fewer, its share of right answers says little.
+_BINS, _PICTURES = 15, 20
+#: How often chance is tried.
+_DRAWS = 100
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,7 @@ class CalibrationError:
 
 
 def calibration_error(
-    scores: npt.NDArray[np.floating[Any]], right: npt.NDArray[np.bool_], bins: int = 15
+    scores: npt.NDArray[np.floating[Any]], right: npt.NDArray[np.bool_], bins: Optional[int] = None
 ) -> CalibrationError:
     """Return the expected calibration error of a classifier's best labels, in bins of equal mass.
 
@@ -68,13 +73,16 @@ def calibration_error(
     Args:
         scores: of each picture's best label, `(n,)`.
         right: whether that label is right, bool `(n,)`.
-        bins: at least 1. A bin that equal scores leave empty is not among the result's.
+        bins: at least 1; None takes 15, or fewer so that each has 20 pictures. A bin that equal scores leave empty is
+            not among the result's.
 
     >>> found = calibration_error(np.array([0.6, 0.6, 0.9, 0.9]), np.array([True, False, True, True]), bins=2)
     >>> round(found.error, 3), round(found.mean_score - found.right_share, 3)
     (0.1, 0.0)
     """
     values, truth = np.asarray(scores, np.float64), np.asarray(right)
+    if bins is None:
+        bins = max(1, min(_BINS, len(values) // _PICTURES))
     if truth.dtype != np.bool_ or values.ndim != 1 or values.shape != truth.shape or not len(values) or bins < 1:
         raise ValueError(
             f"scores and bools of one shape (n,) and at least one bin are needed, got {values.shape}, {truth.dtype} "
@@ -90,3 +98,22 @@ def calibration_error(
     ]
     error = sum(each.pictures * abs(each.mean_score - each.right_share) for each in found) / len(values)
     return CalibrationError(error, float(values.mean()), float(truth.mean()), tuple(found))
+
+
+def chance_error(scores: npt.NDArray[np.floating[Any]], bins: Optional[int] = None) -> float:
+    """Return the calibration error that these scores have on average if each is right as often as it says.
+
+    It is what chance alone makes of it on so few pictures: an error near it is no sign of bad scores. From 100 draws of
+    which answers are right, the same for the same scores.
+
+    Args:
+        scores, bins: see `calibration_error`.
+
+    >>> scores = np.full(30, 0.8)
+    >>> 0.04 < chance_error(scores) < 0.08
+    True
+    """
+    values = np.asarray(scores, np.float64)
+    generator = np.random.default_rng(0)
+    errors = [calibration_error(values, generator.random(len(values)) < values, bins).error for _ in range(_DRAWS)]
+    return float(np.mean(errors))

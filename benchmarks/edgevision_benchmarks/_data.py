@@ -70,15 +70,16 @@ def held_out(
 
 
 def seen_pictures(metadata: Metadata, digests: Sequence[Optional[str]]) -> dict[str, list[int]]:
-    """Return the places of the pictures that a file was `trained` or `calibrated` on; those two are the keys.
+    """Return the places of the pictures that a file was `trained`, `calibrated` or `fitted` on; those are the keys.
 
-    Of the pictures of a training a file marks only some, so these places may not be all.
+    Of the pictures of a training a file marks only some, so these places may not be all. Pictures on which its
+    temperature and threshold were fitted are no leak into its top-1, but into what is said of its confidence.
 
     Args:
         metadata: of the file.
         digests: SHA-256, in hex, of each picture's file; None for one that cannot be read.
     """
-    origins = {"calibrated": metadata.calibrated_on, "trained": metadata.trained_on}
+    origins = {"calibrated": metadata.calibrated_on, "trained": metadata.trained_on, "fitted": metadata.fitted_on}
     places = {
         verb: [place for place, digest in enumerate(digests) if origin.holds(digest)]
         for verb, origin in origins.items()
@@ -97,6 +98,8 @@ def refuse_seen(names: Sequence[str], digests: Sequence[Optional[str]], files: S
     """
     for file, metadata in files:
         for verb, places in seen_pictures(metadata, digests).items():
+            if verb == "fitted":
+                continue
             first = ", ".join(names[place] for place in places[:3])
             origin = metadata.calibrated_on if verb == "calibrated" else metadata.trained_on
             some = " or more" if origin is not None and len(origin.marked) < origin.pictures else ""

@@ -21,7 +21,7 @@ Column = tuple[
 ]
 
 #: Left out on a terminal narrower than `_WIDE` columns: cut numbers are worse than none.
-_SPARE = ("p90 ms", "open ms", "first ms", "of it the file")
+_SPARE = ("p90 ms", "open ms", "first ms", "model memory")
 _WIDE = 110
 #: What is no terminal has no width of its own; no line needs to break there.
 _WIDTH = 240
@@ -37,7 +37,7 @@ COLUMNS: list[Column] = [
     ("open ms", lambda file, found: found.open_ms, ms_text, None),
     ("first ms", lambda file, found: found.first_ms, ms_text, None),
     ("peak memory", lambda file, found: found.memory_peak_bytes, size_text, None),
-    ("of it the file", lambda file, found: found.memory_file_bytes, size_text, None),
+    ("model memory", lambda file, found: found.memory_file_bytes, size_text, None),
 ]
 
 

@@ -19,14 +19,14 @@ from ._confidence import (
 )
 from ._export import Calibration, ExportedFile, export_model, plan_files
 from ._gate import Gate
-from ._keras_source import SourceModel, load_keras_model
+from ._keras_source import SourceModel, check_keras_file, load_keras_model, pictures_per_call
 from ._ladder import LADDER, Ladder, Rung, ladder
 from ._layer_error import LayerError, layer_errors, worst_layers
 from ._onnx_source import OnnxSource
 from ._recipes import FLOAT_RECIPES, RECIPES, chosen
 from ._savedmodel_source import is_saved_model, load_saved_model
 from ._source import Source, Takes
-from ._tflite import float_operators
+from ._tflite import TfliteConversion, float_operators
 from ._tflite_source import TfliteSource
 from ._verify import Agreement, LabelAgreement, compare, compare_scores
 
@@ -52,7 +52,9 @@ __all__ = [
     "SourceModel",
     "Takes",
     "TemperatureFit",
+    "TfliteConversion",
     "TfliteSource",
+    "check_keras_file",
     "check_max_error",
     "chosen",
     "compare",
@@ -67,6 +69,7 @@ __all__ = [
     "layer_errors",
     "load_keras_model",
     "load_saved_model",
+    "pictures_per_call",
     "plan_files",
     "reseal",
     "worst_layers",

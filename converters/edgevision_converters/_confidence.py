@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from edgevision_device import Metadata
+    from edgevision_device import DataOrigin, Metadata
 
 __all__ = [
     "ConfidenceFit",
@@ -124,12 +124,13 @@ class Labelled:
     """Pictures with labels on which the confidence of files is fitted.
 
     Attributes:
-        pixels_nhwc, targets, max_error: see `fit_confidence`.
+        pixels_nhwc, targets, max_error, origin: see `fit_confidence`.
     """
 
     pixels_nhwc: npt.NDArray[np.uint8]
     targets: npt.NDArray[np.integer[Any]]
     max_error: float | None = None
+    origin: DataOrigin | None = None
 
 
 def fit_confidence(
@@ -138,6 +139,7 @@ def fit_confidence(
     targets: npt.NDArray[np.integer[Any]],
     *,
     max_error: float | None = None,
+    origin: DataOrigin | None = None,
     threads: int | None = None,
 ) -> ConfidenceFit:
     """Fit a file's temperature, and the reject threshold that goes with it, to its own answers.
@@ -149,6 +151,7 @@ def fit_confidence(
         pixels_nhwc: uint8, `(n, height, width, 3)`, preprocessed; of the val part, not of train.
         targets: index of what each picture shows, `(n,)`.
         max_error: share of wrong answers that is allowed among the accepted, 0 to 1; None leaves nothing rejected.
+        origin: which pictures these are; the file says so, and they are no judge of its confidence.
         threads: for the runtime.
 
     Raises:
@@ -166,7 +169,7 @@ def fit_confidence(
     check_max_error(max_error)
     scores = np.stack([classifier.run(pixels[np.newaxis]) for pixels in pixels_nhwc])
     fitted = fit_temperature(scores, targets)
-    metadata = replace(classifier.metadata, temperature=fitted.temperature, reject_threshold=0.0)
+    metadata = replace(classifier.metadata, temperature=fitted.temperature, reject_threshold=0.0, fitted_on=origin)
     rejection = None
     if max_error is not None:
         classifier.metadata = metadata  # so that the threshold sees the scores that the device will

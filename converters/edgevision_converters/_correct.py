@@ -44,16 +44,17 @@ _DAMPING = 1.0
 def correct(
     quantized: Any,
     reference: Any,
-    pixels: npt.NDArray[np.uint8],
+    pixels: npt.NDArray[np.uint8] | None,
     numbers: npt.NDArray[np.float32],
     steps: Collection[str] = STEPS,
 ) -> int:
     """Fit weights and biases of a quantized model, in place.
 
     Args:
-        quantized: `ModelT`: uint8 input, int8 inside.
+        quantized: `ModelT`: int8 weights, int8 or int16 activations.
         reference: `ModelT`, float32, with the same operators in the same order.
-        pixels: uint8 `(n, …)`, for `quantized`; at most 64 of them are used.
+        pixels: uint8 `(n, …)`, for `quantized`; at most 64 of them are used. None takes its activations to be exact,
+            which they nearly are in 16 bits, and whose kernels would take a minute.
         numbers: the same pictures for `reference`.
         steps: of `STEPS`, those to take.
 
@@ -65,18 +66,19 @@ def correct(
     """
     pairs = list(_pairs(quantized, reference))
     # Spread over all: they may come sorted by label.
-    chosen = np.linspace(0, len(pixels) - 1, _affordable(reference, len(pixels))).astype(np.intp)
-    low = _Flow(quantized, pixels[chosen])
+    chosen = np.linspace(0, len(numbers) - 1, _affordable(reference, len(numbers))).astype(np.intp)
+    low = None if pixels is None else _Flow(quantized, pixels[chosen])
     high = _Flow(reference, numbers[chosen])
     generator = np.random.default_rng(0)
     fitted = 0
     for operator, original in pairs:
         if original is not None:
             layer, target = Linear.of(quantized, operator), Linear.of(reference, original)
-            if layer is not None and target is not None and _fit(layer, target, low, high, generator, steps):
+            if layer is not None and target is not None and _fit(quantized, layer, target, low, high, generator, steps):
                 fitted += 1
             high.advance(original)
-        low.advance(operator)
+        if low is not None:
+            low.advance(operator)
     return fitted
 
 
@@ -121,23 +123,35 @@ def _affordable(reference: Any, count: int) -> int:
 
 
 def _fit(
-    layer: Linear, target: Linear, low: _Flow, high: _Flow, generator: np.random.Generator, steps: Collection[str]
+    quantized: Any,
+    layer: Linear,
+    target: Linear,
+    low: _Flow | None,
+    high: _Flow,
+    generator: np.random.Generator,
+    steps: Collection[str],
 ) -> bool:
     """Fit one layer. Return False where it is left as it is."""
     matrix = target.matrix.astype(np.float64)
-    quantization = low.parsed.subgraphs[0].tensors[layer.input].quantization
+    tensors = quantized.subgraphs[0].tensors
+    quantization = tensors[layer.input].quantization
     if layer.weights.dtype != np.int8 or target.weights.dtype != np.float32 or quantization is None:
         return False
     if layer.bias is None or target.bias is None:
         return False
     if len(matrix) > _MOST_TAPS or len(np.atleast_1d(quantization.scale)) != 1:
         return False
-    got, true = _samples(layer, target, low, high, generator)
+    step, zero_point = float(quantization.scale[0]), int(quantization.zeroPoint[0])
+    places = _places(layer, tensors, high.known[target.input], generator)
+    true = target.windows(high.known[target.input], *places, 0)
+    got = true
+    if low is not None:
+        got = layer.windows(low.known[layer.input], *places, zero_point).astype(np.float32)
+        got = (got - np.float32(zero_point)) * np.float32(step)
+    got, true = (each.reshape(-1, *each.shape[2:]) for each in (got, true))
     mean_got, mean_true = got.mean(axis=0, dtype=np.float64), true.mean(axis=0, dtype=np.float64)
-    got = got - mean_got
-    inputs = covariance(got, got)
-    step = float(quantization.scale[0])
-    scale = _scale(matrix, target.bias, step).astype(np.float64)
+    inputs = covariance(got, mean_got)
+    scale = _scale(matrix, target.bias, step, layer.bias.dtype).astype(np.float64)
     found = (
         best_steps(matrix, scale, damped(inputs, _DAMPING))
         if "rounded" in steps
@@ -145,41 +159,38 @@ def _fit(
     )
     missing = _means(mean_true, matrix) - _means(mean_got, found * scale) if "bias" in steps else 0
     bias_scale = (step * scale).astype(np.float32)
-    bias = np.rint((target.bias + missing) / bias_scale).clip(-(2**31) + 1, 2**31 - 1)
-    layer.put(low.parsed, layer.stored(found), bias)
+    # In float64, which holds no larger whole number exactly.
+    most = min(np.iinfo(layer.bias.dtype).max, 2**53)
+    bias = np.rint((target.bias + missing) / bias_scale).clip(-most, most)
+    layer.put(quantized, layer.stored(found), bias)
     for index, values in zip(layer.operator.inputs[1:], (scale.astype(np.float32), bias_scale), strict=True):
-        stored = low.parsed.subgraphs[0].tensors[index].quantization
+        stored = tensors[index].quantization
         stored.scale, stored.zeroPoint = values, np.zeros(len(values), np.int64)
     return True
 
 
-def _samples(
-    layer: Linear, target: Linear, low: _Flow, high: _Flow, generator: np.random.Generator
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Return windows that the layer reads, in the quantized model and in the float model, at the same places."""
-    got, true = low.known[layer.input], high.known[target.input]
-    shape = tuple(int(size) for size in low.parsed.subgraphs[0].tensors[layer.output].shape)
+def _places(
+    layer: Linear, tensors: Any, inputs: npt.NDArray[Any], generator: np.random.Generator
+) -> tuple[npt.NDArray[np.intp], tuple[int, int]]:
+    """Choose where in each picture to look, among the layer's outputs; return it with their height and width."""
+    shape = tuple(int(size) for size in tensors[layer.output].shape)
     height_width = shape[1:3] if len(shape) == 4 else (1, 1)
     area = height_width[0] * height_width[1]
-    places = min(area, _DEPTHWISE_PLACES if layer.depthwise else _PLACES)
-    chosen = np.stack([generator.choice(area, places, replace=False) for _ in range(len(got))])
-    quantization = low.parsed.subgraphs[0].tensors[layer.input].quantization
-    scale, zero_point = np.float32(quantization.scale[0]), int(quantization.zeroPoint[0])
-    windows = layer.windows(got, chosen, height_width, zero_point).astype(np.float32)
-    windows = (windows - np.float32(zero_point)) * scale
-    originals = target.windows(true, chosen, height_width, 0)
-    return windows.reshape(-1, *windows.shape[2:]), originals.reshape(-1, *originals.shape[2:])
+    count = min(area, _DEPTHWISE_PLACES if layer.depthwise else _PLACES)
+    return np.stack([generator.choice(area, count, replace=False) for _ in range(len(inputs))]), height_width
 
 
 def _scale(
-    matrix: npt.NDArray[np.float64], bias: npt.NDArray[np.float32], input_scale: float
+    matrix: npt.NDArray[np.float64], bias: npt.NDArray[np.float32], input_scale: float, stored: np.dtype[Any]
 ) -> npt.NDArray[np.float32]:
     """Return the size of a step of each channel's weights.
 
-    A channel whose weights are all near zero needs steps in which its bias still fits 32 bits.
+    A channel whose weights are all near zero needs steps in which its bias still fits the type that it is stored in.
     """
     largest = np.abs(matrix).max(axis=0)
-    floor = np.maximum(1e-5 * max(float(largest.max()), 1e-30), np.abs(bias) / (input_scale * 2.0**24))
+    floor = np.maximum(
+        1e-5 * max(float(largest.max()), 1e-30), np.abs(bias) / (input_scale * 2.0 ** (8 * stored.itemsize - 8))
+    )
     return (np.maximum(largest, floor) / 127).astype(np.float32)
 
 

@@ -100,6 +100,7 @@ def export_model(
     labelled: Labelled | None = None,
     overwrite: bool = False,
     on_start: Callable[[str], None] = lambda name: None,
+    conversion: TfliteConversion | None = None,
 ) -> list[ExportedFile]:
     """Convert, seal and verify a model, and fit the confidence of each file if `labelled` is given.
 
@@ -113,6 +114,7 @@ def export_model(
             leaves them at 1 and 0.
         overwrite: replace files that exist.
         on_start: called with each file's name before its conversion.
+        conversion: of this source and these calibration pictures, where several calls are to share what takes long.
 
     Returns:
         One record per file, in the order of `RECIPES`.
@@ -139,7 +141,7 @@ def export_model(
         check_max_error(labelled.max_error)
     expected = source.scores(verification)
     pixels = calibration.pixels_nhwc if calibration else None
-    tflite = TfliteConversion(source, pixels)
+    tflite = conversion or TfliteConversion(source, pixels)
     exported: list[ExportedFile] = []
     for format, recipe, target in plan:
         on_start(target.name)
@@ -176,7 +178,9 @@ def export_model(
 
 def _fit(name: str, path: Path, labelled: Labelled) -> ConfidenceFit:
     try:
-        fitted = fit_confidence(path, labelled.pixels_nhwc, labelled.targets, max_error=labelled.max_error)
+        fitted = fit_confidence(
+            path, labelled.pixels_nhwc, labelled.targets, max_error=labelled.max_error, origin=labelled.origin
+        )
     except CheckError as error:
         raise CheckError(f"{name}: {error}; the file was not kept") from None
     reseal(path, fitted.metadata)

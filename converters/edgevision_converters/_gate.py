@@ -50,6 +50,12 @@ class Gate:
             return f"top-1 at least {_LEAST_PERCENT} % of the source's"
         return f"top-1 at most {self.max_drop:g} points below the source's"
 
+    def allowed(self, right_source: int, pictures: int) -> float:
+        """Return what top-1 may be lost, as a share of the pictures, 0 to 1."""
+        if self.max_drop is None:
+            return (100 - _LEAST_PERCENT) / 100 * right_source / pictures
+        return self.max_drop / 100
+
     def failure(self, right_source: int, right_file: int, pictures: int) -> str | None:
         """Return why a file fails, or None if it passes.
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import re
 import zipfile
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -14,10 +16,10 @@ import numpy as np
 
 from edgevision_device import FileError, Metadata, Normalization, UsageError
 
+from ._fronts import begin_onnx, begin_tflite
 from ._source import (
     Takes,
     describe,
-    folded,
     input_layout,
     noise,
     require_label_count,
@@ -26,6 +28,7 @@ from ._source import (
     reverse_order,
 )
 from ._tensorflow_graph import float_onnx, float_tflite
+from ._tflite_flatbuffer import compact, pack, unpack
 from ._tflite_names import layers_with_matrix
 
 if TYPE_CHECKING:
@@ -34,10 +37,15 @@ if TYPE_CHECKING:
     import keras
     import numpy.typing as npt
 
-__all__ = ["SourceModel", "load_keras_model"]
+__all__ = ["SourceModel", "check_keras_file", "load_keras_model", "pictures_per_call"]
 
-#: Pictures per call of the Keras model; bounds its memory, not its answers.
-_BATCH = 64
+#: Per call of a Keras model.
+_PIXELS, _PICTURES = 400_000, 64
+
+_NO_PIXELS = (
+    "the model does not start with a Rescaling layer, so say what numbers it takes: "
+    "--pixels 0..255, 0..1, -1..1, imagenet, or MEAN:STD such as 127:128"
+)
 
 
 @dataclass(frozen=True)
@@ -56,7 +64,7 @@ class SourceModel:
     core: keras.Model
     metadata: Metadata
     layers: Mapping[str, bool]
-    batch: int = _BATCH
+    batch: int
     formats: tuple[str, ...] = ("tflite", "onnx")
 
     @classmethod
@@ -103,10 +111,7 @@ class SourceModel:
         if found is not None and pixels is not None:
             raise UsageError(f"the model normalizes pixels itself, in layer {found[1].name!r}; leave out --pixels")
         if found is None and pixels is None:
-            raise UsageError(
-                "the model does not start with a Rescaling layer, so say what numbers it takes: "
-                "--pixels 0..255, 0..1, -1..1, imagenet, or MEAN:STD such as 127:128"
-            )
+            raise UsageError(_NO_PIXELS)
         normalization, _, core = found or (Normalization.parse(pixels or ""), None, model)
         if logits:
             require_logits(np.asarray(model(noise(size_wh)[:1].astype(np.float32), training=False)))
@@ -131,21 +136,32 @@ class SourceModel:
 
     def float_tflite(self, takes: Takes) -> bytes:
         """Convert to a float32 `.tflite`; see `Source`."""
-        return float_tflite(self._function(takes), self.metadata, takes, self.layers, self.model)
+        parsed = unpack(self._tflite)
+        begin_tflite(parsed, takes, self.metadata)
+        compact(parsed)
+        return pack(parsed)
 
     def float_onnx(self, takes: Takes) -> Any:
         """Convert to a float32 ONNX model; see `Source`."""
-        return float_onnx(self._function(takes), self.metadata, takes, self.layers)
+        proto = copy.deepcopy(self._onnx)
+        begin_onnx(proto, takes, self.metadata)
+        return proto
 
-    def _function(self, takes: Takes) -> Any:
-        network = self.core if takes == "numbers" and folded(self.metadata) else self.model
+    @cached_property
+    def _tflite(self) -> bytes:
+        return float_tflite(self._network, self.metadata, self.layers, self.model)
 
-        def scores(pixels: Any) -> Any:
-            import tensorflow as tf
+    @cached_property
+    def _onnx(self) -> Any:
+        return float_onnx(self._network, self.metadata, self.layers)
 
-            return {"scores": network(tf.cast(pixels, tf.float32) if takes == "bytes" else pixels, training=False)}
+    def _network(self, numbers: Any) -> Any:
+        return {"scores": self.core(numbers, training=False)}
 
-        return scores
+
+def pictures_per_call(size_wh: tuple[int, int]) -> int:
+    """Return how many pictures to give a Keras model at once: until it is done, the outputs of all layers are kept."""
+    return max(1, min(_PICTURES, _PIXELS // (size_wh[0] * size_wh[1])))
 
 
 def load_keras_model(path: str | os.PathLike[str]) -> keras.Model:
@@ -166,6 +182,41 @@ def load_keras_model(path: str | os.PathLike[str]) -> keras.Model:
         raise FileError(_own_code(path, str(error)) or f"Keras cannot load {path}: {reason}") from error
 
 
+def check_keras_file(path: str | os.PathLike[str], labels: Sequence[str], pixels: str | None) -> None:
+    """Raise what `SourceModel.of` would, as far as the configuration inside a file says it; TensorFlow stays asleep.
+
+    Args:
+        path: a `.keras` or `.h5` file. One that cannot be read is none of this function's business.
+        labels, pixels: see `SourceModel.of`.
+
+    Raises:
+        UsageError: the model ends in a dense layer that gives other than one score per label, or nothing in it
+            normalizes pixels and `pixels` is missing.
+    """
+    config = _config_of(Path(path))
+    units = _last_units(config)
+    if units is not None:
+        require_label_count((None, units), labels)
+    kinds = [kind for _, kind in _layers_in(config)]
+    if kinds and pixels is None and "Rescaling" not in kinds:
+        raise UsageError(_NO_PIXELS)
+
+
+def _last_units(config: Any) -> int | None:
+    """Return how many numbers a model gives whose last layer is a dense one; None where that is not plain to see."""
+    try:
+        layers = config["config"]["layers"]
+        if config["class_name"] == "Sequential":
+            last = layers[-1]
+        else:
+            output = config["config"]["output_layers"]
+            name = output[0] if isinstance(output[0], str) else output[0][0]
+            (last,) = (each for each in layers if each["config"]["name"] == name)
+        return int(last["config"]["units"]) if last["class_name"] == "Dense" else None
+    except (KeyError, IndexError, TypeError, ValueError):
+        return None
+
+
 def _own_code(path: Path, message: str) -> str | None:
     """Name the layer of a file whose class is not Keras's own, if that is why Keras does not load it."""
     found = re.search(r"Could not locate (?:class|function) '([^']+)'|Unknown (?:layer|object)[^']*'([^']+)'", message)
@@ -173,7 +224,7 @@ def _own_code(path: Path, message: str) -> str | None:
     if not found and not is_lambda:
         return None
     wanted = "Lambda" if is_lambda else next(filter(None, cast("re.Match[str]", found).groups())).split(">")[-1]
-    layers = [name for name, kind in _layers_of(path) if kind == wanted]
+    layers = [name for name, kind in _layers_in(_config_of(path)) if kind == wanted]
     which = f"layer {layers[0]!r} of {path}" if layers else f"{path}"
     what = "is a Lambda layer" if is_lambda else f"is of the class {wanted!r}, which Keras does not have"
     return (
@@ -182,19 +233,22 @@ def _own_code(path: Path, message: str) -> str | None:
     )
 
 
-def _layers_of(path: Path) -> list[tuple[str, str]]:
-    """Return name and class of every layer that the configuration inside a `.keras` or `.h5` file lists."""
+def _config_of(path: Path) -> Any:
+    """Return the configuration inside a `.keras` or `.h5` file; None where there is none."""
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
-                config = json.loads(archive.read("config.json"))
-        else:
-            import h5py
+                return json.loads(archive.read("config.json"))
+        import h5py
 
-            with h5py.File(path) as file:
-                config = json.loads(cast("Any", file.attrs["model_config"]))
-    except (OSError, KeyError, ValueError):
-        return []
+        with h5py.File(path) as file:
+            return json.loads(cast("Any", file.attrs["model_config"]))
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+        return None
+
+
+def _layers_in(config: Any) -> list[tuple[str, str]]:
+    """Return name and class of every layer that a configuration lists."""
     found: list[tuple[str, str]] = []
     open_ends: list[Any] = [config]
     while open_ends:
@@ -222,7 +276,7 @@ def _input_size(model: keras.Model) -> tuple[tuple[int, int], int]:
     size_wh, channels_first = input_layout(shape)
     if channels_first:
         raise UsageError(f"the model takes channels first, {shape}; Keras on a CPU computes with channels last only")
-    return size_wh, shape[0] or _BATCH
+    return size_wh, shape[0] or pictures_per_call(size_wh)
 
 
 def _require_finite(model: keras.Model) -> None:

@@ -1,4 +1,9 @@
-"""From the smallest and fastest recipe to the most faithful one, until a file passes."""
+"""From integers throughout to float with smaller weights, recipe by recipe, until a file passes.
+
+The order is that of what a file asks of the device, not of its size: 8-bit integers, 8-bit integers but for the layers
+that suffer most, 16-bit activations, then float arithmetic with weights in 8 and in 16 bits. `int8x16` is larger than
+`dynamic`, and slower where a runtime has no fast kernels for it.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LADDER", "Ladder", "Rung", "ladder"]
 
-#: Recipes of TFLite in the order in which they are tried.
+#: Recipes of TFLite in the order in which they are tried: integers first, float arithmetic last.
 LADDER = ("int8", "int8-selective", "int8x16", "dynamic", "float16")
 
 T = TypeVar("T")

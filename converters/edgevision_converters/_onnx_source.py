@@ -11,11 +11,10 @@ import numpy as np
 from edgevision_device import FileError, UsageError, open_runtime
 
 from ._foreign_source import AS_IT_IS, ForeignSource, Tensors
-from ._source import Takes, folded
+from ._fronts import begin_onnx, rename_value
+from ._source import Takes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import numpy.typing as npt
 
 __all__ = ["OnnxSource"]
@@ -68,57 +67,16 @@ class OnnxSource(ForeignSource):
     def float_onnx(self, takes: Takes) -> Any:
         """Put what it needs in front of the model, and a softmax behind logits; see `Source`."""
         import onnx
-        from onnx import TensorProto, helper
 
         proto = onnx.load_from_string(self.model)
         graph = proto.graph
-        (given,), (output,) = graph.input, graph.output
+        (output,) = graph.output
         for value in ("pixels", "scores"):
-            _rename_value(graph, value, f"{value}/own")
-        own, at = given.name, "pixels"
-        width, height = self.metadata.size_wh
-        kind = given.type.tensor_type.elem_type
-        # Bytes come as (1, height, width, 3); numbers as (1, 3, height, width), which the quantizer handles best.
-        turn = self.channels_first if takes == "bytes" else not self.channels_first
-        steps: list[tuple[str, npt.NDArray[Any] | None, dict[str, Any]]] = []
-        if turn:
-            steps.append(("Transpose", None, {"perm": (0, 3, 1, 2) if takes == "bytes" else (0, 2, 3, 1)}))
-        if takes == "bytes":
-            steps.append(("Cast", None, {"to": TensorProto.FLOAT}))
-        axis = 1 if self.channels_first else 3
-        if takes != "numbers" or not folded(self.metadata):
-            steps += self._normalizing(axis)
-        if self.reversed:
-            steps.append(("Gather", np.array([2, 1, 0], np.int64), {"axis": axis}))
-        if kind != TensorProto.FLOAT:
-            if kind in (TensorProto.UINT8, TensorProto.INT8):
-                steps.append(("Round", None, {}))
-            steps.append(("Cast", None, {"to": kind}))
-        for place, (operator, constant, attributes) in enumerate(steps):
-            name = f"pixels/{operator}_{place}"
-            names = [at]
-            if constant is not None:
-                graph.initializer.append(onnx.numpy_helper.from_array(constant, f"{name}/constant"))
-                names.append(f"{name}/constant")
-            at = name
-            graph.node.insert(place, helper.make_node(operator, names, [at], name=name, **attributes))
-        _rename_value(graph, own, at)
-        shape = (1, height, width, 3) if takes == "bytes" else (1, 3, height, width)
-        dtype = TensorProto.UINT8 if takes == "bytes" else TensorProto.FLOAT
-        given.CopyFrom(helper.make_tensor_value_info("pixels", dtype, shape))
+            rename_value(graph, value, f"{value}/own")
+        begin_onnx(proto, takes, self.metadata, reversed=self.reversed, channels_first=self.channels_first)
         self._end(proto, output)
         del graph.value_info[:]
         return proto
-
-    def _normalizing(self, axis: int) -> Iterator[tuple[str, npt.NDArray[Any] | None, dict[str, Any]]]:
-        """Yield the steps that do `(pixel - mean) / std`, with channels on an axis."""
-        mean, std = (np.array(each, np.float32) for each in vars(self.metadata.normalization).values())
-        shape = [1, 1, 1, 1]
-        shape[axis] = mean.size
-        if mean.any():
-            yield "Sub", mean.reshape(shape), {}
-        if (std != 1).any():
-            yield "Div", std.reshape(shape), {}
 
     def _end(self, proto: Any, output: Any) -> None:
         """Let the graph end in `scores`, float32 `(1, labels)`."""
@@ -142,7 +100,7 @@ class OnnxSource(ForeignSource):
             graph.node.append(helper.make_node(operator, [at, *more], [name], name=f"scores/{operator}", **attributes))
             at = name
         if not steps:
-            _rename_value(graph, at, "scores")
+            rename_value(graph, at, "scores")
         output.CopyFrom(helper.make_tensor_value_info("scores", TensorProto.FLOAT, (1, labels)))
 
 
@@ -255,16 +213,3 @@ def _shape(value: Any) -> tuple[int | None, ...]:
 
 def _names(values: Any) -> str:
     return ", ".join(each.name for each in values)
-
-
-def _rename_value(graph: Any, old: str, new: str) -> None:
-    """Rename a value wherever it stands, inside the branches of If and Loop too."""
-    for each in (*graph.input, *graph.output, *graph.initializer):
-        if each.name == old:
-            each.name = new
-    for node in graph.node:
-        for names in (node.input, node.output):
-            names[:] = [new if each == old else each for each in names]
-        for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs):
-                _rename_value(inner, old, new)

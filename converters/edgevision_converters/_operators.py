@@ -242,11 +242,16 @@ def channel_ranges(parsed: Any, numbers: npt.NDArray[np.float32]) -> Ranges:
 
 
 def _constant(parsed: Any, index: int) -> npt.NDArray[Any] | None:
-    """Return float32, int8 or int32 content; None for others and for what is computed."""
+    """Return float32, int8, int32 or int64 content; None for others and for what is computed."""
     from ai_edge_litert import schema_py_generated as schema
 
     types = schema.TensorType
-    dtypes: dict[int, Any] = {types.FLOAT32: np.float32, types.INT8: np.int8, types.INT32: np.int32}
+    dtypes: dict[int, Any] = {
+        types.FLOAT32: np.float32,
+        types.INT8: np.int8,
+        types.INT32: np.int32,
+        types.INT64: np.int64,
+    }
     tensor = parsed.subgraphs[0].tensors[index] if index >= 0 else None
     if tensor is None or tensor.type not in dtypes or parsed.buffers[tensor.buffer].data is None:
         return None

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from edgevision_device import Metadata
 
-    from ._source import Takes
-
 __all__ = ["OPSET", "float_onnx", "float_tflite"]
 
 #: The newest opset that tf2onnx 1.17 writes.
@@ -36,15 +34,12 @@ _ROLES = {
 _MOVING = ("Cast", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
 
 
-def float_tflite(
-    function: Callable[[Any], Any], metadata: Metadata, takes: Takes, layers: Mapping[str, bool], owner: Any
-) -> bytes:
+def float_tflite(function: Callable[[Any], Any], metadata: Metadata, layers: Mapping[str, bool], owner: Any) -> bytes:
     """Convert a function with TensorFlow's converter; see `Source.float_tflite`.
 
     Args:
-        function: takes what `takes` says, gives `{"scores": scores}`.
+        function: takes float32 `(1, height, width, 3)`, gives `{"scores": scores}`.
         metadata: says the input's size.
-        takes: see `Takes`.
         layers: names for tensors, see `name_tensors`.
         owner: of the function's variables, which live as long as it does.
 
@@ -56,7 +51,7 @@ def float_tflite(
         convert_variables_to_constants_v2,
     )
 
-    pixels = _pixels(metadata, tf.uint8 if takes == "bytes" else tf.float32)
+    pixels = _pixels(metadata)
     concrete = tf.function(function, input_signature=[pixels]).get_concrete_function()
     # Keras 3 variables that stay variables end in READ_VARIABLE ops, which the calibrator cannot run.
     frozen = convert_variables_to_constants_v2(concrete)
@@ -76,7 +71,7 @@ def float_tflite(
     return pack(parsed)
 
 
-def float_onnx(function: Callable[[Any], Any], metadata: Metadata, takes: Takes, layers: Mapping[str, bool]) -> Any:
+def float_onnx(function: Callable[[Any], Any], metadata: Metadata, layers: Mapping[str, bool]) -> Any:
     """Convert a function with tf2onnx; see `Source.float_onnx`.
 
     Raises:
@@ -86,13 +81,13 @@ def float_onnx(function: Callable[[Any], Any], metadata: Metadata, takes: Takes,
     import tensorflow as tf
     import tf2onnx
 
-    signature = [_pixels(metadata, tf.uint8 if takes == "bytes" else tf.float32)]
+    signature = [_pixels(metadata)]
     # tf2onnx's from_keras fails on Keras 3 (KeyError: keras_tensor_…).
     proto, _ = tf2onnx.convert.from_function(
         tf.function(function, input_signature=signature),
         input_signature=signature,
         opset=OPSET,
-        inputs_as_nchw=None if takes == "bytes" else ["pixels"],
+        inputs_as_nchw=["pixels"],
     )
     for node in proto.graph.node:
         # What it cannot translate, tf2onnx writes as it is.
@@ -116,11 +111,11 @@ def _unsupported(operator: str, name: str, layers: Mapping[str, bool], format: s
     )
 
 
-def _pixels(metadata: Metadata, dtype: Any) -> Any:
+def _pixels(metadata: Metadata) -> Any:
     import tensorflow as tf
 
     width, height = metadata.size_wh
-    return tf.TensorSpec((1, height, width, 3), dtype, name="pixels")
+    return tf.TensorSpec((1, height, width, 3), tf.float32, name="pixels")
 
 
 def _rename(proto: Any, layers: Mapping[str, bool]) -> None:

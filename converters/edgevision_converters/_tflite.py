@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgevision_device import CheckError
+from edgevision_device import CheckError, Normalization
 
+from ._fronts import begin_tflite
 from ._layer_error import layer_errors, worst_layers
 from ._source import folded, normalize
-from ._tflite_calibration import Calibrated
-from ._tflite_flatbuffer import builtin_code, cast_input, compact, pack, unpack
-from ._tflite_int8 import Int8Quantizer
+from ._tflite_flatbuffer import builtin_code, compact, pack, unpack
+from ._tflite_int8 import Int8Quantizer, quantize_16_fitted
 from ._tflite_names import name_tensors
 from ._tflite_weights import to_dynamic, to_float16
 
 if TYPE_CHECKING:
     import numpy.typing as npt
-
-    from edgevision_device import Normalization
 
     from ._source import Source
 
@@ -110,11 +109,11 @@ class TfliteConversion:
 
     def _make_int8x16(self) -> bytes:
         """Quantize weights to 8 bits and activations to 16, the normalization included: that costs no accuracy here."""
-        model = self._source.float_tflite("pixels")
-        parsed = unpack(Calibrated.of(model, self._pixels.astype(np.float32)).quantize_16())
+        parsed = unpack(quantize_16_fitted(self._source.float_tflite("pixels"), self._pixels.astype(np.float32)))
         name_tensors(parsed, self._source.layers)
         compact(parsed)
-        cast_input(parsed)
+        as_it_is = Normalization.parse("0..255")
+        begin_tflite(parsed, "bytes", dataclasses.replace(self._source.metadata, normalization=as_it_is))
         return pack(parsed)
 
 

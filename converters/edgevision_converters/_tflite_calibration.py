@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-__all__ = ["Calibrated"]
+__all__ = ["Calibrated", "quantize_16"]
 
 
 @dataclass(frozen=True)
@@ -70,15 +70,20 @@ class Calibrated:
             self._ranged, input_data_type=tf.uint8, output_data_type=tf.float32, denylisted_nodes=set(in_float)
         )
 
-    def quantize_16(self) -> bytes:
-        """Quantize weights to int8 and activations to int16; input and output stay float32."""
-        import tensorflow as tf
 
-        types = {"activations_type": tf.int16, "bias_type": tf.int64}
-        # The older quantizer, which alone writes 16-bit activations, calibrates by itself.
-        return _calibrator(self.model).calibrate_and_quantize(
-            lambda: _rows(self.numbers), tf.float32, tf.float32, allow_float=False, **types
-        )
+def quantize_16(model: bytes, numbers: npt.NDArray[np.float32]) -> bytes:
+    """Quantize a float model's weights to int8 and its activations to int16; input and output stay float32.
+
+    Args:
+        model, numbers: see `Calibrated`.
+    """
+    import tensorflow as tf
+
+    types = {"activations_type": tf.int16, "bias_type": tf.int64}
+    # The older quantizer, which alone writes 16-bit activations, calibrates by itself.
+    return _calibrator(model).calibrate_and_quantize(
+        lambda: _rows(numbers), tf.float32, tf.float32, allow_float=False, **types
+    )
 
 
 def _calibrator(model: bytes) -> Any:

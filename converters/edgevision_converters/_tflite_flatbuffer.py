@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from edgevision_device import Metadata
 
-__all__ = ["add_tflite_metadata", "builtin_code", "cast_input", "compact", "pack", "unpack"]
+__all__ = ["add_tflite_metadata", "builtin_code", "compact", "pack", "unpack"]
 
 _METADATA_NAME = b"TFLITE_METADATA"
 #: What the converter writes about itself. `reduced_precision_support` stays: by it XNNPACK computes in float16.
@@ -107,31 +107,6 @@ class _Builder(flatbuffers.Builder):
         if key not in self._written:
             self._written[key] = write()
         return self._written[key]
-
-
-def cast_input(parsed: Any) -> None:
-    """Let a model with a float32 input take uint8 numbers, by a CAST in front, in place."""
-    from ai_edge_litert import schema_py_generated as schema
-
-    graph = parsed.subgraphs[0]
-    inner = graph.tensors[graph.inputs[0]]
-    outer: Any = schema.TensorT()
-    outer.name, outer.shape, outer.type = inner.name, inner.shape, schema.TensorType.UINT8
-    inner.name = inner.name + b"/float32"
-    graph.tensors.append(outer)
-    code: Any = schema.OperatorCodeT()
-    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.CAST
-    code.version = 1
-    parsed.operatorCodes.append(code)
-    cast: Any = schema.OperatorT()
-    cast.opcodeIndex = len(parsed.operatorCodes) - 1
-    cast.inputs = np.array([len(graph.tensors) - 1], np.int32)
-    cast.outputs = np.array([graph.inputs[0]], np.int32)
-    cast.builtinOptionsType = schema.BuiltinOptions.CastOptions
-    cast.builtinOptions = schema.CastOptionsT()
-    cast.builtinOptions.inDataType, cast.builtinOptions.outDataType = outer.type, inner.type
-    graph.operators.insert(0, cast)
-    graph.inputs = cast.inputs
 
 
 def add_tflite_metadata(model: bytes, metadata: Metadata) -> bytes:

@@ -1,4 +1,4 @@
-"""Float TFLite model to int8 TFLite model, as faithful as 8 bits allow."""
+"""Float TFLite model to one with int8 weights, as faithful as 8 bits allow."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from ._correct import correct
 from ._operators import UnknownGraphError, channel_ranges
-from ._tflite_calibration import Calibrated
+from ._tflite_calibration import Calibrated, quantize_16
 from ._tflite_flatbuffer import pack, unpack
 
 if TYPE_CHECKING:
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-__all__ = ["Int8Quantizer"]
+__all__ = ["Int8Quantizer", "quantize_16_fitted"]
 
 #: The fitted file is compared with the plain one on so many pictures.
-_COMPARED = 32
+_COMPARED, _COMPARED_16 = 32, 8
 
 
 @dataclass(frozen=True)
@@ -72,16 +72,38 @@ class Int8Quantizer:
         unfitted = self.calibrated.quantize(in_float)
         if not self.separable:
             return unfitted
-        parsed = unpack(unfitted)
-        try:
-            correct(parsed, unpack(self.calibrated.model), self.pixels, self.calibrated.numbers)
-        except UnknownGraphError:
-            return unfitted
-        fitted = pack(parsed)
-        chosen = np.linspace(0, len(self.pixels) - 1, min(_COMPARED, len(self.pixels))).astype(np.intp)
-        truth = _scores(self.calibrated.model, self.calibrated.numbers[chosen])
-        errors = [np.abs(_scores(each, self.pixels[chosen]) - truth).mean() for each in (unfitted, fitted)]
-        return fitted if errors[1] <= errors[0] else unfitted
+        return _fitted(unfitted, self.calibrated.model, self.pixels, self.calibrated.numbers, exact=False)
+
+
+def quantize_16_fitted(model: bytes, numbers: npt.NDArray[np.float32]) -> bytes:
+    """Quantize weights to 8 bits and activations to 16, and fit the file to the float model, as `Int8Quantizer` does.
+
+    Args:
+        model: float32 TFLite flatbuffer.
+        numbers: calibration pictures for its input, `(n, …)`.
+
+    Returns:
+        A flatbuffer with float32 input and output.
+    """
+    return _fitted(quantize_16(model, numbers), model, numbers, numbers, exact=True)
+
+
+def _fitted(
+    unfitted: bytes, model: bytes, inputs: npt.NDArray[Any], numbers: npt.NDArray[np.float32], *, exact: bool
+) -> bytes:
+    """Fit a quantized model to the float one; return it as it was where that brings the scores no closer."""
+    parsed = unpack(unfitted)
+    try:
+        correct(parsed, unpack(model), None if exact else inputs, numbers)
+    except UnknownGraphError:
+        return unfitted
+    fitted = pack(parsed)
+    # Kernels with 16-bit activations are slow.
+    count = min(_COMPARED_16 if exact else _COMPARED, len(inputs))
+    chosen = np.linspace(0, len(inputs) - 1, count).astype(np.intp)
+    truth = _scores(model, numbers[chosen])
+    errors = [np.abs(_scores(each, inputs[chosen]) - truth).mean() for each in (unfitted, fitted)]
+    return fitted if errors[1] <= errors[0] else unfitted
 
 
 def _scores(model: bytes, inputs: npt.NDArray[Any]) -> npt.NDArray[np.float32]:

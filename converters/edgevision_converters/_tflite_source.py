@@ -11,14 +11,13 @@ import numpy as np
 from edgevision_device import FileError, UsageError
 
 from ._foreign_source import AS_IT_IS, ForeignSource, Tensors
-from ._source import Takes, folded
-from ._tflite_edit import add_buffer, add_constant, add_tensor, drop_unused, make_operator, operator_name, values
+from ._fronts import begin_tflite
+from ._source import Takes
+from ._tflite_edit import add_buffer, add_tensor, drop_unused, make_operator, operator_name, values
 from ._tflite_flatbuffer import pack, unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import numpy.typing as npt
+    pass
 
 __all__ = ["TfliteSource"]
 
@@ -58,54 +57,12 @@ class TfliteSource(ForeignSource):
     def float_tflite(self, takes: Takes) -> bytes:
         """Put what it needs in front of the model, and a softmax behind logits; see `Source`."""
         parsed = unpack(self.model)
-        graph = parsed.subgraphs[0]
-        graph.operators = [*self._front(parsed, takes), *graph.operators]
+        begin_tflite(parsed, takes, self.metadata, reversed=self.reversed, channels_first=self.channels_first)
         if self.logits:
             _add_softmax(parsed)
-        _name_tensors(graph)
+        _name_tensors(parsed.subgraphs[0])
         drop_unused(parsed)
         return pack(parsed)
-
-    def _front(self, parsed: Any, takes: Takes) -> list[Any]:
-        """Make the operators from `pixels` to the model's own input, and let the graph begin there."""
-        from ai_edge_litert import schema_py_generated as schema
-
-        graph = parsed.subgraphs[0]
-        own = int(graph.inputs[0])
-        width, height = self.metadata.size_wh
-        nhwc = (1, height, width, 3)
-        steps: list[tuple[str, list[npt.NDArray[Any]], Any]] = []
-        if takes == "bytes":
-            steps.append(("CAST", [], None))
-        if takes != "numbers" or not folded(self.metadata):
-            mean, std = (np.array(each, np.float64) for each in _pair(self.metadata.normalization))
-            if (std != 1).any():
-                steps.append(("MUL", [(1 / std).astype(np.float32)], schema.MulOptionsT()))
-            if mean.any():
-                steps.append(("ADD", [(-mean / std).astype(np.float32)], schema.AddOptionsT()))
-        if self.reversed:
-            options = schema.GatherOptionsT()
-            options.axis = 3
-            steps.append(("GATHER", [np.array([2, 1, 0], np.int32)], options))
-        if self.channels_first:
-            steps.append(("TRANSPOSE", [np.array([0, 3, 1, 2], np.int32)], None))
-        if not steps:
-            return []
-        kind = schema.TensorType.UINT8 if takes == "bytes" else schema.TensorType.FLOAT32
-        at = add_tensor(parsed, "pixels", nhwc, kind)
-        graph.inputs = np.array([at], np.int32)
-        operators: list[Any] = []
-        for place, (builtin, constants, options) in enumerate(steps):
-            name = f"pixels/{builtin.lower()}"
-            inputs = [at, *(add_constant(parsed, f"{name}/constant", constant) for constant in constants)]
-            last = place == len(steps) - 1
-            at = own if last else add_tensor(parsed, name, nhwc, schema.TensorType.FLOAT32)
-            operators.append(make_operator(parsed, builtin, inputs, [at], options=options))
-        return operators
-
-
-def _pair(normalization: Any) -> tuple[Sequence[float], Sequence[float]]:
-    return normalization.mean, normalization.std
 
 
 def _shape(tensor: Any) -> tuple[int | None, ...]:

@@ -133,6 +133,7 @@ class Metadata:
         trained_on, calibrated_on: the pictures behind it, if known.
         temperature: scores are sharpened or softened as `score ** (1 / temperature)` and renormalized.
         reject_threshold: a top score below it is reported as unknown; 0 rejects nothing.
+        fitted_on: the pictures on which these two were fitted, if they were.
         edgevision: the version that wrote the file.
         logits: a file that edgevision did not write ends before its softmax, which the device applies.
     """
@@ -151,6 +152,7 @@ class Metadata:
     reject_threshold: float = 0.0
     edgevision: str = ""
     logits: bool = False
+    fitted_on: Optional[DataOrigin] = None
 
     def __post_init__(self) -> None:
         require_known("resize mode", self.resize, RESIZE_MODES)
@@ -179,7 +181,9 @@ class Metadata:
             del record["logits"]  # so it is in no file that edgevision writes
         if not self.recipe_meaning:
             del record["recipe_meaning"]
-        for origin in (record["trained_on"], record["calibrated_on"]):
+        if self.fitted_on is None:
+            del record["fitted_on"]
+        for origin in map(record.get, ("trained_on", "calibrated_on", "fitted_on")):
             if origin is not None and not origin["marks"]:
                 del origin["marks"]
         return json.dumps(record, ensure_ascii=False, separators=(",", ":"))
@@ -192,13 +196,13 @@ class Metadata:
                 f"the metadata has format {record.get('format')!r}, this edgevision reads {FORMAT}; install a newer one"
             )
         try:
-            record = {"logits": False, "recipe_meaning": "", **record}
+            record = {"logits": False, "recipe_meaning": "", "fitted_on": None, **record}
             values = {field.name: record[field.name] for field in dataclasses.fields(cls)}
             values["labels"] = tuple(values["labels"])
             values["size_wh"] = tuple(values["size_wh"])
             mean_std = values["normalization"]
             values["normalization"] = Normalization(tuple(mean_std["mean"]), tuple(mean_std["std"]))
-            for key in ("trained_on", "calibrated_on"):
+            for key in ("trained_on", "calibrated_on", "fitted_on"):
                 values[key] = None if values[key] is None else DataOrigin(**values[key])
             return cls(**values)
         except (KeyError, TypeError, ValueError, UsageError) as error:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import shlex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgevision_converters import LADDER, RECIPES
 from edgevision_device import COLOR_ORDERS, RESIZE_MODES, CheckError, UsageError
@@ -13,13 +14,16 @@ from edgevision_device import COLOR_ORDERS, RESIZE_MODES, CheckError, UsageError
 from .._calibration_study import calibration_study, parse_study, print_study
 from .._console import stdout_console
 from .._export import ExportOptions, export
+from .._models import Description
 from .._networks import PRETRAINED
 from .._progress import say
-from .._proof import export_within, prove
+from .._proof import export_to_judge, export_within
 from .._verification_table import print_verification
 
 if TYPE_CHECKING:
-    from edgevision_converters import ExportedFile
+    from edgevision_converters import ExportedFile, Rung
+
+    from .._proof import ProvenFile
 
 #: A file that agrees less often than this gets a warning.
 _LEAST_AGREEMENT = 0.95
@@ -62,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data-dir", metavar="DIR", help="where the files of fashion-mnist lie")
     parser.add_argument("--weights", metavar="FILE", help="ImageNet weights (default: those of edgevision[pretrained])")
     parser.add_argument("--strict", action="store_true", help="stop at a picture that cannot be read")
-    parser.add_argument("--json", action="store_true", help="one JSON record a file")
+    parser.add_argument("--json", action="store_true", help="one JSON record a file, with its proof")
     proof = parser.add_argument_group("proof", "see also `edgevision verify`; exit 1 where a file loses too much")
     proof.add_argument(
         "--evaluate", metavar="DATA", help="judge the files on its test part, or val, as `edgevision verify` does"
@@ -71,8 +75,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-drop",
         type=float,
         metavar="POINTS",
-        help=f"write one file, the first of {', '.join(LADDER)} that loses at most so many points of top-1, and say "
-        "why those before it did not pass (a run brings its own pictures where --evaluate is not given)",
+        help=f"write one file, the first of {', '.join(LADDER)} that loses at most so many points of top-1, integers "
+        "before float arithmetic, and say why those before it did not pass (a run brings its own pictures where "
+        "--evaluate is not given)",
     )
     proof.add_argument(
         "--calibration-study",
@@ -100,16 +105,10 @@ def run(args: argparse.Namespace) -> int:
         calibration_pictures=args.calibration_pictures,
         fit_confidence=args.fit_confidence,
         max_error=args.max_error,
-        labels=args.labels,
-        resize=args.resize,
-        pixels=args.pixels,
-        color_order=args.color_order,
-        logits=args.logits,
-        signature=args.signature,
-        weights=args.weights,
         seed=args.seed,
         data_dir=args.data_dir,
         strict=args.strict,
+        **{each.name: getattr(args, each.name) for each in dataclasses.fields(Description)},
     )
     if args.calibration_study is not None:
         return _study(args, options)
@@ -117,30 +116,54 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("give a folder for the files with --out DIR")
     command = shlex.join(args.command_line)
     if args.max_drop is not None:
-        climbed = export_within(
-            args.model, args.out, args.max_drop, args.evaluate, options, overwrite=args.overwrite, command=command
-        )
-        proven = climbed.require().made
-        assert proven is not None
-        print_files([proven.file], as_json=args.json)
-        if not args.json:
-            print_verification(proven.verification)
+        return _climb(args, options, command)
+    if args.evaluate is None:
+        print_files(export(args.model, args.out, options, overwrite=args.overwrite), as_json=args.json)
         return 0
-    files = export(args.model, args.out, options, overwrite=args.overwrite)
-    print_files(files, as_json=args.json)
-    if args.evaluate is not None:
-        found = prove(files, args.model, args.evaluate, options, command=command)
-        if not args.json:
-            print_verification(found)
-        if found.failure is not None:
-            raise CheckError(found.failure)
+    files, judge = export_to_judge(
+        args.model, args.out, args.evaluate, options, overwrite=args.overwrite, command=command
+    )
+    if not args.json:
+        print_files(files)
+    found = judge()
+    if args.json:
+        for file in files:
+            _print_record(file, verification=found.of(file.path).to_record())
+    else:
+        print_verification(found)
+    if found.failure is not None:
+        raise CheckError(found.failure)
     return 0
+
+
+def _climb(args: argparse.Namespace, options: ExportOptions, command: str) -> int:
+    climbed = export_within(
+        args.model, args.out, args.max_drop, args.evaluate, options, overwrite=args.overwrite, command=command
+    )
+    passed = None if climbed.passed is None else climbed.passed.made
+    if args.json:
+        verification = None if passed is None else passed.verification.to_record()
+        rungs = [_rung_record(rung) for rung in climbed.rungs]
+        _print_record(None if passed is None else passed.file, verification=verification, rungs=rungs)
+    elif passed is not None:
+        print_files([passed.file])
+        print_verification(passed.verification)
+    climbed.require()
+    return 0
+
+
+def _rung_record(rung: Rung[ProvenFile]) -> dict[str, Any]:
+    record: dict[str, Any] = {"recipe": rung.recipe, "failure": rung.failure}
+    if rung.made is not None:
+        record["size_bytes"] = rung.made.file.size_bytes
+        record["top1"] = rung.made.verification.files[0].judgement.accuracy.to_record()
+    return record
 
 
 def _study(args: argparse.Namespace, options: ExportOptions) -> int:
     plan = parse_study(args.calibration_study)
-    for name in ("out", "formats", "recipes", "max_drop"):
-        if getattr(args, name) is not None:
+    for name in ("out", "overwrite", "name", "formats", "recipes", "max_drop", "fit_confidence"):
+        if getattr(args, name) not in (None, False):
             flag = f"--{name.replace('_', '-')}"
             raise UsageError(f"--calibration-study makes int8 .tflite files that it does not keep; leave out {flag}")
     study = calibration_study(args.model, plan, args.evaluate, options)
@@ -155,20 +178,7 @@ def print_files(files: list[ExportedFile], *, as_json: bool = False) -> None:
     """Print what was exported and how it agrees with its source."""
     if as_json:
         for file in files:
-            agreement = file.agreement
-            record = {
-                "path": str(file.path),
-                "format": file.format,
-                "recipe": file.recipe,
-                "size_bytes": file.size_bytes,
-                "verified_pictures": agreement.pictures,
-                "same_top1_share": agreement.same_top1,
-                "largest_score_difference": agreement.largest_difference,
-                "runtime": agreement.runtime,
-                "confidence": None if file.confidence is None else file.confidence.to_record(),
-                "warning": _warning(file),
-            }
-            print(json.dumps(record))
+            _print_record(file)
         return
     from rich.table import Table
 
@@ -191,14 +201,34 @@ def print_files(files: list[ExportedFile], *, as_json: bool = False) -> None:
         say(f"warning: {warning}")
 
 
+def _print_record(file: ExportedFile | None, **more: Any) -> None:
+    record: dict[str, Any] = {"path": None}
+    if file is not None:
+        agreement = file.agreement
+        record = {
+            "path": str(file.path),
+            "format": file.format,
+            "recipe": file.recipe,
+            "size_bytes": file.size_bytes,
+            "verified_pictures": agreement.pictures,
+            "same_top1_share": agreement.same_top1,
+            "largest_score_difference": agreement.largest_difference,
+            "runtime": agreement.runtime,
+            "confidence": None if file.confidence is None else file.confidence.to_record(),
+            "warning": _warning(file),
+        }
+    print(json.dumps({**record, **more}))
+
+
 def _warning(file: ExportedFile) -> str | None:
     """Say so if quantization changed more labels than anybody should accept unseen."""
     share = file.agreement.same_top1
     if share >= _LEAST_AGREEMENT:
         return None
+    pictures = file.agreement.pictures
     return (
-        f"{file.path.name} gives another label than the model for {100 * (1 - share):.0f} % of "
-        f"{file.agreement.pictures} pictures; look at its accuracy with `edgevision benchmark` before you use it"
+        f"{file.path.name} gives another label than the model for {round((1 - share) * pictures)} of {pictures} "
+        f"pictures; look at its accuracy with `edgevision benchmark` before you use it"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import shlex
 from pathlib import Path
@@ -10,8 +11,8 @@ from pathlib import Path
 from edgevision_device import COLOR_ORDERS, RESIZE_MODES, CheckError, check_outputs
 
 from .._datasets import NAMED
+from .._models import Description
 from .._progress import say
-from .._reference import Description
 from .._verification import VERIFICATION_FILES, verify, write_verification
 from .._verification_table import print_verification
 
@@ -50,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", metavar="FILE", help="of a pretrained network (default: those of its package)")
     given = parser.add_argument_group("for models and files that do not describe themselves")
     given.add_argument("--labels", metavar="FILE", help="text file, one label a line")
-    given.add_argument("--resize", metavar="MODE", help=", ".join(RESIZE_MODES))
+    given.add_argument("--resize", metavar="MODE", help=f"{', '.join(RESIZE_MODES)} (default: stretch)")
     given.add_argument("--pixels", metavar="RANGE", help="what it takes: 0..255, 0..1, -1..1, imagenet, or MEAN:STD")
     given.add_argument("--color-order", metavar="ORDER", help=f"{', '.join(COLOR_ORDERS)} (default: rgb)")
     given.add_argument("--signature", metavar="NAME", help="of a SavedModel that has several")
@@ -64,9 +65,7 @@ def run(args: argparse.Namespace) -> int:
         args.files,
         args.against,
         args.data,
-        described=Description(
-            args.labels, args.resize, args.pixels, args.color_order, args.logits, args.signature, args.weights
-        ),
+        described=Description(**{each.name: getattr(args, each.name) for each in dataclasses.fields(Description)}),
         max_drop=args.max_drop,
         layers=args.layers,
         whole=args.whole,

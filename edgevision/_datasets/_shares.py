@@ -101,7 +101,7 @@ def split_folds(data: Pictures | Splits, count: int) -> list[Splits]:
     """
     if count < 2:
         raise UsageError(f"cross-validation needs at least 2 folds, got {count}")
-    pictures = _together(data) if isinstance(data, Splits) else data
+    pictures = Pictures.joined(data.parts) if isinstance(data, Splits) else data
     fold_of = np.empty(len(pictures), np.int64)
     sizes = np.zeros(count, np.int64)
     for target, groups in _alike(pictures.targets, pictures.hashes).items():
@@ -137,22 +137,3 @@ def _alike(targets: npt.NDArray[np.int64], digests: Sequence[str]) -> dict[int, 
     for digest in sorted(groups):
         by_label[int(min(targets[groups[digest]]))].append(groups[digest])
     return by_label
-
-
-def _together(splits: Splits) -> Pictures:
-    parts = [part for part in (splits.train, splits.val, splits.test) if len(part)]
-    if any(part.store is not parts[0].store for part in parts):
-        raise UsageError(
-            f"{parts[0].source} has a test part of its own, in other files; cross-validation needs one set of pictures"
-        )
-    first = parts[0]
-    order = np.argsort(np.concatenate([part.rows for part in parts]), kind="stable")
-    return Pictures(
-        first.store,
-        np.concatenate([part.rows for part in parts]),
-        np.concatenate([part.targets for part in parts]),
-        first.labels,
-        tuple(name for part in parts for name in part.names),
-        tuple(digest for part in parts for digest in part.hashes),
-        first.source,
-    ).take(order)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgevision_converters import load_keras_model
+from edgevision_converters import load_keras_model, pictures_per_call
 from edgevision_device import FileError, Normalization, UsageError, preprocess, read_labels, require_known
 
 from .._networks import NETWORKS, PRETRAINED, imagenet_labels
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 __all__ = ["Subject", "check_model", "load_subject"]
-
-_BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -75,8 +73,9 @@ class Subject:
 
     def scores(self, pixels_nhwc: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return scores, `(n, labels)`, of uint8 pixels, `(n, height, width, 3)`."""
-        starts = range(0, len(pixels_nhwc), _BATCH)
-        parts = [answer_of(self.model, self.inputs(pixels_nhwc[start : start + _BATCH])) for start in starts]
+        step = pictures_per_call(self.size_wh)
+        starts = range(0, len(pixels_nhwc), step)
+        parts = [answer_of(self.model, self.inputs(pixels_nhwc[start : start + step])) for start in starts]
         return self.to_scores(np.concatenate(parts))
 
     def to_scores(self, outputs: npt.NDArray[Any]) -> npt.NDArray[np.float32]:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgevision_benchmarks import calibration_error
+from edgevision_benchmarks import calibration_error, chance_error
 
 # Drawn from U(0.3, 1), right as often as they say.
 _SCORES = """
@@ -83,3 +83,17 @@ def test_the_record_is_json():
 def test_what_is_no_row_of_answers_is_refused(scores, right, bins):
     with pytest.raises(ValueError, match="at least one bin"):
         calibration_error(scores, right, bins)
+
+
+def test_few_pictures_get_few_bins_and_chance_says_what_they_are_worth():
+    generator = np.random.default_rng(5)
+    for count, bins in ((12, 1), (39, 1), (60, 3), (5000, 15)):
+        scores = generator.uniform(0.5, 1, count)
+        found = calibration_error(scores, generator.random(count) < scores)
+        assert len(found.bins) == bins
+    scores = generator.uniform(0.5, 1, 30)
+    drawn = [calibration_error(scores, generator.random(30) < scores).error for _ in range(400)]
+    assert chance_error(scores) == pytest.approx(np.mean(drawn), abs=0.015)
+    # In 15 bins of two pictures each it says nothing: honest scores have an error of a fifth and more.
+    assert chance_error(scores, bins=15) > 0.18 > 0.1 > chance_error(scores)
+    assert chance_error(scores) == chance_error(scores)

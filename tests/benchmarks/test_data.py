@@ -6,13 +6,14 @@ import shutil
 import numpy as np
 import pytest
 
-from edgevision_benchmarks import benchmark
+from edgevision_benchmarks import benchmark, seen_pictures
 from edgevision_device import (
     DataError,
     DataOrigin,
     find_labelled,
     hash_pictures,
     mark_pictures,
+    read_model_file,
     split_by_content,
 )
 
@@ -125,3 +126,12 @@ def test_a_folder_of_the_same_name_is_not_taken_for_another(model, many, tmp_pat
     # A file from before there were marks says no more than a name.
     old = model("old.tflite", trained_on=DataOrigin("many", "00" * 32, 100))
     assert measured([old], many).pictures.split == "test"
+
+
+def test_pictures_that_fitted_confidence_are_known_and_judge_top1_all_the_same(model, pictures):
+    folder = pictures()
+    paths = [each.path for each in find_labelled(folder)]
+    path = model(fitted_on=origin_of(paths[:2]))
+    seen = seen_pictures(read_model_file(path).metadata, [digest(each) for each in paths])
+    assert seen == {"fitted": [0, 1]}
+    assert measured([path], folder).pictures.count == len(paths)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from edgevision_device import DataOrigin, FileError, Metadata, Normalization, UsageError
+from edgevision_device import DataOrigin, FileError, Metadata, Normalization, UsageError, mark_pictures
 
 FULL = Metadata(
     name="pets",
@@ -24,6 +24,7 @@ FULL = Metadata(
     temperature=1.25,
     reject_threshold=0.4,
     edgevision="0.1.0",
+    fitted_on=DataOrigin("pets", "ef" * 32, 500, mark_pictures(["ef" * 32], most=64)),
 )
 
 
@@ -42,7 +43,14 @@ def test_the_record_is_one_line_and_names_the_model_part() -> None:
     assert json.loads(text)["size_bytes"] == 7
 
 
-OPTIONAL = ("logits", "recipe_meaning")
+def test_a_file_from_before_fits_were_written_down_is_read() -> None:
+    plain = dataclasses.replace(FULL, fitted_on=None)
+    text = plain.to_json(sha256="0" * 64, size_bytes=7)
+    assert "fitted_on" not in text
+    assert Metadata.from_record(json.loads(text)) == plain
+
+
+OPTIONAL = ("logits", "recipe_meaning", "fitted_on")
 
 
 @pytest.mark.parametrize("missing", [each.name for each in dataclasses.fields(Metadata) if each.name not in OPTIONAL])

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from edgevision import Run
-from edgevision._calibration_study import StudyPlan, calibration_study, parse_study
+from edgevision import Run, _models
+from edgevision._calibration_study import StudyPlan, calibration_study, parse_study, print_study
 from edgevision_device import UsageError
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -51,6 +52,25 @@ def test_the_table_has_a_row_a_size(command: Command, run: Run) -> None:
     assert row[3:6] == [row[2], "to", row[2]]  # one seed has no spread
 
 
+def test_choices_of_most_of_the_pool_are_marked(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loads: list[Path] = []
+    load = _models.load_keras_model
+    monkeypatch.setattr(_models, "load_keras_model", lambda path: loads.append(path) or load(path))
+    plan = StudyPlan(1, (4, 100))
+    study = calibration_study(run.folder, plan)
+    assert loads == [run.model_path]  # for two files
+    pool = study.pool
+    assert pool is not None
+    assert 100 < pool < 200
+    assert [row["overlap"] for row in study.spreads()] == [False, True]
+    print_study(study)
+    printed = capsys.readouterr().out
+    assert re.search(r"^ *100 \*", printed, re.MULTILINE)
+    assert f"* more than half of the {pool} pictures there are" in printed
+
+
 def test_more_pictures_than_there_are_is_refused(run: Run) -> None:
     with pytest.raises(
         UsageError, match=r"there are 1\d\d pictures to calibrate with; sizes must be at most that, got 9"
@@ -73,7 +93,9 @@ def test_a_plan_that_is_none(arguments: list[str], says: str) -> None:
         parse_study(arguments)
 
 
-@pytest.mark.parametrize("flag", [["--out", "x"], ["--recipes", "int8"], ["--max-drop", "1"]])
+@pytest.mark.parametrize(
+    "flag", [["--out", "x"], ["--recipes", "int8"], ["--max-drop", "1"], ["--overwrite"], ["--fit-confidence"]]
+)
 def test_what_a_study_has_no_use_for_is_refused(command: Command, run: Run, flag: list[str]) -> None:
     done = command("export", run.folder, "--calibration-study", "--seed", 1, *flag)
     assert done.returncode == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from importlib import resources
@@ -25,6 +26,7 @@ from edgevision_device import (
     read_model_file,
 )
 
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
 Paint = Callable[..., Path]
 
 
@@ -194,3 +196,21 @@ def test_existing_files_stop_before_the_model_is_loaded(tmp_path: Path) -> None:
     (tmp_path / "model.float32.onnx").write_bytes(b"mine")
     message = refusal(tmp_path / "model.keras", tmp_path, labels=str(tmp_path / "labels.txt"))
     assert "model.float32.onnx exists already; choose another --out, or pass --overwrite" in message
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_what_a_keras_file_lacks_is_said_before_tensorflow_starts(
+    command: Command, tmp_path: Path, suffix: str
+) -> None:
+    import keras
+
+    inputs = keras.Input((20, 28, 3))
+    scores = keras.layers.Dense(3, activation="softmax")(keras.layers.GlobalAveragePooling2D()(inputs))
+    keras.Model(inputs, scores).save(tmp_path / f"plain{suffix}")
+    (tmp_path / "two.txt").write_text("a\nb\n")
+    (tmp_path / "three.txt").write_text("a\nb\nc\n")
+    for labels, says in (("two.txt", "gives 3 scores per picture and there are 2 labels"), ("three.txt", "--pixels 0")):
+        done = command("export", f"plain{suffix}", "--labels", labels, "--out", "out", "--recipes", "float32")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert says in done.stderr
+        assert "TensorFlow" not in done.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -26,6 +27,7 @@ from edgevision_device import (
 )
 
 Paint = Callable[..., Path]
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
 Refuse = Callable[..., str]
 
 #: Not square, so that an exchange of width and height cannot go unseen.
@@ -279,3 +281,54 @@ def test_an_operator_that_a_format_lacks_is_named_with_its_layer(
     assert message.startswith("layer 'features' computes Erfinv, which ")
     assert message.endswith(f"build it from other operations, or give --formats {other}")
     assert ("Select TF ops" in message) == (format == "tflite")
+
+
+@pytest.fixture
+def told(home: Path, data: Path) -> list[str]:
+    """What the documented example tells of a file, and not how its pictures got to its size."""
+    labels = str(home / "labels.txt")
+    return ["--labels", labels, "--pixels", "0..1", "--logits", "--calibrate", str(data), "--evaluate", str(data)]
+
+
+def test_the_documented_study_of_a_file_ends_with_its_table(command: Command, home: Path, told: list[str]) -> None:
+    done = command("export", home / "net.tflite", *told, "--calibration-study", "seeds=1", "sizes=6")
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"on 6 test pictures of .*insects; its own top-1 is 100\.0 %", done.stdout)
+
+
+def test_a_file_is_exported_with_its_proof(command: Command, home: Path, told: list[str], tmp_path: Path) -> None:
+    done = command("export", home / "net.tflite", *told, "--out", "out", "--recipes", "float32,int8", "--json")
+    assert done.returncode == 0, done.stderr
+    records = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [record["recipe"] for record in records] == ["float32", "int8"]
+    for record in records:
+        (verified,) = record["verification"]["files"]
+        assert verified["path"] == record["path"]
+        assert record["verification"]["source"]["kind"] == ".tflite file"
+        assert record["verification"]["part"] == "test"
+    again = [tmp_path / "out" / f"net.{recipe}.tflite" for recipe in ("float32", "int8")]
+    said = [*told[:5], "--against", home / "net.tflite", "--data", told[-1], "--json"]
+    done = command("verify", *again, *said)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["source"] == records[0]["verification"]["source"]
+
+
+def test_a_file_climbs_the_ladder(command: Command, home: Path, told: list[str], tmp_path: Path) -> None:
+    done = command("export", home / "net.tflite", *told, "--out", "out", "--max-drop", "0", "--json")
+    assert done.returncode == 0, done.stderr
+    record = json.loads(done.stdout)
+    assert [rung["failure"] for rung in record["rungs"]] == [None]
+    (verified,) = record["verification"]["files"]
+    assert Path(verified["path"]) == Path(record["path"]) == Path("out/net.int8.tflite")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["net.int8.tflite"]
+
+
+def test_the_ending_of_a_name_may_be_in_capitals(command: Command, home: Path, told: list[str], tmp_path: Path) -> None:
+    loud = tmp_path / "NET.TFLITE"
+    loud.write_bytes((home / "net.tflite").read_bytes())
+    done = command("export", loud, *told, "--out", "out", "--recipes", "float32", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["verification"]["source"]["kind"] == ".tflite file"
+    verified = command("verify", "out/NET.float32.tflite", "--against", loud, "--data", told[-1], *told[:5])
+    assert verified.returncode == 0, verified.stderr
+    assert "against NET.TFLITE (.tflite file)" in verified.stdout

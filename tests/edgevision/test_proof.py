@@ -6,14 +6,17 @@ import json
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from edgevision import ExportOptions, Run, export, load_data
-from edgevision._proof import export_within
-from edgevision_converters import Gate, fit_confidence
-from edgevision_device import CheckError, Classifier, DataError, UsageError, read_model_file
+from edgevision import ExportOptions, Run, _models, _run_data, export, load_data
+from edgevision._proof import export_to_judge, export_within
+from edgevision._reference import Reference
+from edgevision_converters import Gate, _tflite, fit_confidence
+from edgevision_device import CheckError, Classifier, DataError, UsageError, mark_pictures, read_model_file
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -29,6 +32,8 @@ def test_the_first_recipe_that_passes_is_the_only_file(run: Run, tmp_path: Path)
     assert made is not None
     assert made.file.path == tmp_path / "small.int8.tflite"
     assert left_in(tmp_path) == ["small.int8.tflite"]
+    (verified,) = made.verification.files
+    assert verified.path == made.file.path
     # Neither training nor calibration saw what judged it.
     assert made.verification.judged.part == "test"
 
@@ -46,6 +51,73 @@ def test_where_no_recipe_passes_no_file_is_left(
         climbed.require()
     assert left_in(tmp_path) == []
     assert "int8: too coarse" in capsys.readouterr().err
+
+
+def test_all_rungs_share_model_pictures_and_conversion(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+
+    def counted(owner: Any, name: str) -> None:
+        kept = getattr(owner, name)
+
+        def call(*arguments: Any, **more: Any) -> Any:
+            calls.append(name)
+            return kept(*arguments, **more)
+
+        monkeypatch.setattr(owner, name, call)
+
+    counted(_models, "load_keras_model")
+    counted(_run_data, "load_data")
+    counted(Reference, "scores")
+    counted(_tflite.Int8Quantizer, "of")
+    monkeypatch.setattr(Gate, "failure", lambda *_: "too coarse")
+    climbed = export_within(run.folder, tmp_path, 0.0, options=ExportOptions(recipes=["int8", "int8-selective"]))
+    assert [rung.recipe for rung in climbed.rungs] == ["int8", "int8-selective"]
+    # The calibration, the verification and the judging part are loaded by two callers, from one decoded store.
+    assert sorted(calls) == ["load_data", "load_data", "load_keras_model", "of", "scores"]
+
+
+def test_a_model_that_cannot_be_loaded_is_no_rung_that_failed(
+    command: Command, run: Run, digits_folder: Path, tmp_path: Path
+) -> None:
+    broken, labels = tmp_path / "broken.keras", tmp_path / "labels.txt"
+    broken.write_bytes(run.model_path.read_bytes()[:5000])
+    labels.write_text("\n".join(run.labels))
+    data = ["--calibrate", digits_folder, "--evaluate", digits_folder]
+    done = command("export", broken, "--labels", labels, "--out", "out", *data, "--max-drop", "1")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "edgevision: error: Keras cannot load" in done.stderr
+    assert "recipe" not in done.stderr
+    assert left_in(tmp_path / "out") == []
+
+
+def test_rungs_that_failed_are_in_the_record(command: Command, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Gate, "failure", lambda *_: "too coarse")
+    line = ["export", run.folder, "--out", "out", "--recipes", "int8,dynamic", "--max-drop", "1", "--json"]
+    done = command(*line)
+    assert done.returncode == 1
+    record = json.loads(done.stdout)
+    assert (record["path"], record["verification"]) == (None, None)
+    assert [(rung["recipe"], rung["failure"]) for rung in record["rungs"]] == [
+        ("int8", "too coarse"),
+        ("dynamic", "too coarse"),
+    ]
+    assert record["rungs"][0]["top1"]["pictures"] > 10
+
+
+def test_pictures_that_were_seen_are_refused_before_anything_is_converted(
+    run: Run, digits_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train = load_data(str(digits_folder), (28, 20), "stretch").train
+    for name in train.names[::8]:
+        target = tmp_path / "seen" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(digits_folder / name, target)
+    with pytest.raises(DataError, match="the model was trained on"):
+        export_to_judge(run.folder, tmp_path / "out", str(tmp_path / "seen"))
+    assert left_in(tmp_path / "out") == []
+    assert "float32" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("options", [ExportOptions(["onnx"]), ExportOptions(recipes=["float32"])], ids=str)
@@ -88,9 +160,13 @@ def test_confidence_is_fitted_on_val_and_kept_in_the_file(
     val = load_data(str(digits_folder), (28, 20), "stretch").val
     for name, plain in exports.items():
         # Both ways, the command's and Python's, come to the same.
-        expected = fit_confidence(plain, val.pixels(slice(None)), val.targets, max_error=0.2)
+        origin = replace(val.origin, marks=mark_pictures(val.hashes, len(val)))
+        expected = fit_confidence(plain, val.pixels(slice(None)), val.targets, max_error=0.2, origin=origin)
         file = read_model_file(tmp_path / "fitted" / name)
         assert file.metadata == expected.metadata
+        fitted_on = file.metadata.fitted_on
+        assert fitted_on is not None
+        assert all(map(fitted_on.holds, val.hashes))
         assert file.model == read_model_file(plain).model
         for line in expected.describe():
             assert f"{name}: {line}\n" in done.stdout

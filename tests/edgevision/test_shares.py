@@ -125,5 +125,5 @@ def test_too_few_pictures_and_other_stores_are_refused() -> None:
     assert len(split_folds(few, 2)) == 2
     splits = load_data("digits", (28, 28), "stretch")
     other = make([(0, 1), (1, 2)])
-    with pytest.raises(UsageError, match="digits has a test part of its own, in other files; cross-validation needs"):
+    with pytest.raises(UsageError, match="digits has a test part of its own, in other files; this takes"):
         split_folds(type(splits)(splits.train, splits.val, other), 5)

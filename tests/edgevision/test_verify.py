@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -16,10 +17,15 @@ import numpy as np
 import pytest
 
 from edgevision import Run, Verification, load_data, verify, write_verification
+from edgevision._flips import grouped
 from edgevision._flips_page import FlipsPage, render_comparisons
+from edgevision._models import Description
 from edgevision._pictures import write_pictures
-from edgevision._reference import Description, check_reference, load_reference
+from edgevision._reference import check_reference, load_reference
 from edgevision._unseen import judged_pictures
+from edgevision._verification_table import notes, print_verification
+from edgevision_benchmarks import PairedDifference
+from edgevision_converters import Gate
 from edgevision_converters._tflite_flatbuffer import compact, pack, unpack
 from edgevision_device import (
     CheckError,
@@ -27,6 +33,7 @@ from edgevision_device import (
     FileError,
     ForeignFileError,
     UsageError,
+    mark_pictures,
     read_model_file,
     seal,
 )
@@ -112,7 +119,7 @@ def test_the_command_prints_what_it_writes(
     assert done.returncode == 0, done.stderr
     assert re.search(r"^against three \(run\), on the test pictures of .*: \d+$", done.stdout, re.MULTILINE)
     assert re.search(
-        r"^three\.int8\.tflite against three: .* points on \d+ pictures \(.* to .*\), p = .*: not distinguishable from",
+        r"^three\.int8\.tflite.* against three: .* points on \d+ pictures \(.* to .*\), p = .*: not distinguishable",
         done.stdout,
         re.MULTILINE,
     )
@@ -200,6 +207,58 @@ def test_temperature_and_threshold_of_a_file_count(
     done = command("verify", path, "--against", run.folder)
     assert "soft.int8.tflite: ECE with its temperature 2" in done.stdout
     assert re.search(r"soft\.int8\.tflite: rejects [\d.]+ % of the pictures \(score below 0\.5\); \d+ of", done.stdout)
+
+
+def test_few_pictures_decide_nothing_and_that_is_said(found: Verification) -> None:
+    there = len(found.judged.pictures)
+    # 1.96² · 0.98 / 0.02 of a model that has all right; of another one the gate allows less.
+    share = found.source_judgement.accuracy.share
+    assert found.pictures_needed == math.ceil(3.8415 * (1 - 0.02 * share) / (0.02 * share))
+    assert there < found.pictures_needed
+    assert not any(file.decided for file in found.files)
+    assert any(
+        f"{there} pictures are too few to decide it, at least {found.pictures_needed}" in line for line in notes(found)
+    )
+    none = dataclasses.replace(found, gate=Gate(0.0))
+    assert none.pictures_needed is None
+    assert any("no number of pictures is enough for a file that" in line for line in notes(none))
+
+
+def test_files_that_change_nothing_share_a_line_and_a_section(
+    found: Verification, capsys: pytest.CaptureFixture[str]
+) -> None:
+    same = [dataclasses.replace(found.files[0].comparison, b=name) for name in ("a", "b", "c")]
+    changed = found.files[1].comparison
+    flipped = dataclasses.replace(changed, difference=PairedDifference(1, 2, 3, 4))
+    assert grouped([*same[:2], flipped, same[2]]) == [(same[0], ["a", "b", "c"]), (flipped, [changed.b])]
+    files = [dataclasses.replace(found.files[0], comparison=each) for each in same]
+    print_verification(dataclasses.replace(found, files=tuple(files)))
+    assert capsys.readouterr().out.count(" points on ") == 1 + len(found.pairs)
+    page = FlipsPage("files", "file", "source", "file", "data", "test", "verification.json", "0.1.0")
+    assert "<h2>a, b, c</h2>" in render_comparisons(same, {}, page)
+
+
+def test_pictures_that_fitted_confidence_are_told(
+    run: Run, exports: dict[str, Path], found: Verification, tmp_path: Path
+) -> None:
+    path = tmp_path / "fitted.int8.tflite"
+    file = read_model_file(exports["three.int8.tflite"])
+    judging = found.judged.pictures
+    origin = dataclasses.replace(judging.origin, marks=mark_pictures(judging.hashes[:5], 5))
+    metadata = dataclasses.replace(file.metadata, temperature=2.0, fitted_on=origin)
+    path.write_bytes(seal(file.model, metadata, "tflite"))
+    told = verify([path], run.folder)
+    assert (told.files[0].fitted, found.files[1].fitted) == (5, 0)
+    assert told.judged.seen == ()
+    wanted = f"fitted.int8.tflite: its temperature and threshold were fitted on 5 of these {len(judging)} pictures; "
+    assert any(line.startswith(wanted) for line in notes(told))
+
+
+def test_a_choice_on_the_judging_pictures_is_told(found: Verification) -> None:
+    chosen = dataclasses.replace(found, chosen_among=3)
+    assert chosen.to_record()["chosen_among"] == 3
+    assert any(line.startswith("chosen among 3 files on these pictures") for line in notes(chosen))
+    assert not any("chosen among" in line for line in notes(found))
 
 
 # What files are held against
@@ -295,6 +354,17 @@ def test_files_of_other_models_are_refused(
         verify([other], run.folder)
 
 
+def test_labels_are_compared_before_the_model_is_loaded(
+    run: Run, exports: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = read_model_file(exports["three.int8.tflite"])
+    other = tmp_path / "other.int8.tflite"
+    other.write_bytes(seal(file.model, dataclasses.replace(file.metadata, labels=("ace", "naught", "six")), "tflite"))
+    with pytest.raises(FileError, match="have different labels, 'six' and 'seven'"):
+        verify([other], run.folder)
+    assert "TensorFlow" not in capsys.readouterr().err
+
+
 def test_scores_that_are_no_numbers_fail(run: Run, exports: dict[str, Path], tmp_path: Path) -> None:
     file = read_model_file(exports["three.float32.tflite"])
     parsed = unpack(file.model)
@@ -359,7 +429,7 @@ def test_pictures_that_trained_the_run_are_refused(
     assert (record["part"], record["pictures"], len(record["seen"])) == ("all", 60, 15)
     assert not any("new" in name for name in record["seen"])
     told = command(*line[:-1], "--whole")
-    assert "15 or more of the 60 pictures were seen in training or calibration" in told.stdout
+    assert "15 of the 60 pictures were seen in training or calibration" in told.stdout
 
 
 def test_benchmark_and_verify_refuse_in_the_same_words(
@@ -413,6 +483,37 @@ def test_a_run_whose_data_is_gone_knows_some_of_it(
     assert "note: what the run was trained on is known by a few marks only (no such folder" in capsys.readouterr().err
 
 
+def test_pictures_that_were_moved_from_train_to_test_are_still_known(
+    run: Run, exports: dict[str, Path], digits_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = read_model_file(exports["three.float32.tflite"]).metadata
+    assert model.trained_on is not None
+    splits, home = load_data(str(digits_folder), (28, 20), "stretch"), tmp_path / "parts"
+    for part, pictures in zip(("train", "val", "test"), splits.parts, strict=True):
+        for name in pictures.names:
+            (home / part / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(digits_folder / name, home / part / name)
+    own = dataclasses.replace(run, data=str(home), validation_split=None)
+    at_first = judged_pictures(None, model, [], own)
+    assert (at_first.part, len(at_first.pictures), at_first.unknown) == ("test", len(splits.test), 0)
+    assert "note" not in capsys.readouterr().err
+    marked = [name for name in splits.train.names if model.trained_on.holds(_digest(home / "train" / name))]
+    unmarked = [name for name in splits.train.names if name not in marked]
+    # What no mark knows gets through, and that is said; one more picture that a mark knows, and all is refused.
+    for name in unmarked[:9]:
+        (home / "train" / name).rename(home / "test" / name)
+    moved = judged_pictures(None, model, [], own)
+    assert (len(moved.pictures), moved.unknown) == (len(splits.test) + 9, len(splits.train) - 64)
+    told = capsys.readouterr().err
+    assert f"are not those of the training any more; of the {len(splits.train)} that trained the run, 64 are" in told
+    (home / "train" / marked[0]).rename(home / "test" / marked[0])
+    with pytest.raises(DataError, match=r"the model was trained on 1 or more of these \d+ pictures: "):
+        judged_pictures(None, model, [], own)
+    seen = judged_pictures(None, model, [], own, whole=True).seen
+    assert len(seen) == 1
+    assert seen[0].endswith(Path(marked[0]).name)
+
+
 def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
@@ -461,7 +562,7 @@ def test_the_page_says_what_is_compared_and_where_the_rest_is(found: Verificatio
     page = FlipsPage("files", "file", "source", "file", "<b>data</b>", "test", "verification.json", "0.1.0")
     html = render_comparisons([file.comparison for file in found.files], {}, page)
     assert "The files on the test pictures of &lt;b&gt;data&lt;/b&gt;." in html
-    assert html.count("<section>") == 4
+    assert html.count("<section>") == len(grouped([file.comparison for file in found.files]))
     # Without pictures it still names what flipped.
     flips = sum(len(file.comparison.flips) for file in found.files)
     assert html.count("not there any more") == flips
