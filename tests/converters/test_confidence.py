@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgevision_converters import ExportedFile, fit_confidence, fit_rejection, fit_temperature, reseal
@@ -95,6 +95,7 @@ def test_what_is_no_score_is_refused(bad: float) -> None:
 Answers = st.lists(st.tuples(st.sampled_from([0.3, 0.5, 0.7, 0.8, 0.9, 0.99]), st.booleans()), min_size=1, max_size=40)
 
 
+@settings(deadline=None)
 @given(Answers, st.sampled_from([0.0, 0.01, 0.1, 0.25, 0.5, 0.9]))
 def test_no_other_threshold_accepts_more_with_so_few_mistakes(
     answers: Sequence[tuple[float, bool]], max_error: float
