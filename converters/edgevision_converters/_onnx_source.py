@@ -73,7 +73,7 @@ class OnnxSource(ForeignSource):
         (output,) = graph.output
         for value in ("pixels", "scores"):
             rename_value(graph, value, f"{value}/own")
-        begin_onnx(proto, takes, self.metadata, reversed=self.reversed, channels_first=self.channels_first)
+        self._begin(begin_onnx, proto, takes)
         self._end(proto, output)
         del graph.value_info[:]
         return proto

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgevision_device import CheckError, Normalization
+from edgevision_device import CheckError
 
 from ._fronts import begin_tflite
 from ._layer_error import layer_errors, worst_layers
@@ -21,6 +20,8 @@ from ._tflite_weights import to_dynamic, to_float16
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+
+    from edgevision_device import Normalization
 
     from ._source import Source
 
@@ -112,8 +113,7 @@ class TfliteConversion:
         parsed = unpack(quantize_16_fitted(self._source.float_tflite("pixels"), self._pixels.astype(np.float32)))
         name_tensors(parsed, self._source.layers)
         compact(parsed)
-        as_it_is = Normalization.parse("0..255")
-        begin_tflite(parsed, "bytes", dataclasses.replace(self._source.metadata, normalization=as_it_is))
+        begin_tflite(parsed, "bytes", self._source.metadata.size_wh)
         return pack(parsed)
 
 
