@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -100,7 +101,8 @@ def test_a_small_file_computes_what_the_converter_wrote(
         monkeypatch.setattr(module, "compact", lambda parsed: None)
     for module in (_keras_source, _tensorflow_graph, _tflite, _tflite_weights):
         monkeypatch.setattr(module, "pack", plain_pack)
-    plain = _tflite.convert_tflite(source, recipe, calibration.pixels_nhwc)
+    fresh = dataclasses.replace(source)  # which has converted nothing yet
+    plain = _tflite.convert_tflite(fresh, recipe, calibration.pixels_nhwc)
     # The small file holds TFLite Metadata already, the plain one not yet.
     assert len(small) < len(plain)
     pixels = held_out.pixels
