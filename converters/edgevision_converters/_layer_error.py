@@ -42,7 +42,8 @@ class LayerError:
         operator: that computes it, such as `CONV_2D`.
         bits: of the output; None where this layer computes in float.
         scale: step of the output; None where this layer computes in float.
-        snr_db: own signal-to-noise ratio, in decibels; infinite without any error.
+        snr_db: own signal-to-noise ratio, in decibels; infinite without any error, -infinite where the float layer
+            gives nothing but 0 and the quantized one something else.
         clipped: share of values that the float layer gives outside of the range that the quantized one has, 0 to 1.
         rms_over_scale: root of the mean squared own error, in steps; `IDEAL_RMS_OVER_SCALE` is ideal. None without.
         total_snr_db: the same of the total error.
@@ -66,16 +67,22 @@ class LayerError:
         return self.bits == 8 and self.rms_over_scale is not None and self.rms_over_scale > SUSPECT_RMS_OVER_SCALE
 
     def to_record(self) -> dict[str, Any]:
-        """Return it as JSON types; a ratio is null where there is no error."""
+        """Return it as JSON types.
+
+        A ratio is null where there is no error, which `exact` and `total_exact` say, and where there is nothing but
+        error.
+        """
         return {
             "layer": self.layer,
             "operator": self.operator,
             "bits": self.bits,
             "scale": self.scale,
+            "exact": self.snr_db == math.inf,
             "snr_db": self.snr_db if math.isfinite(self.snr_db) else None,
             "rms_over_scale": self.rms_over_scale,
             "clipped_share": self.clipped,
             "suspect": self.suspect,
+            "total_exact": self.total_snr_db == math.inf,
             "total_snr_db": self.total_snr_db if math.isfinite(self.total_snr_db) else None,
         }
 
