@@ -20,6 +20,7 @@ from ._fronts import begin_onnx, begin_tflite
 from ._source import (
     Takes,
     describe,
+    first_line,
     folded,
     input_layout,
     noise,
@@ -197,8 +198,7 @@ def load_keras_model(path: str | os.PathLike[str]) -> keras.Model:
         model: Any = keras.models.load_model(path, compile=False, safe_mode=True)
         return model
     except Exception as error:  # Keras raises whatever the layer that failed raised
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise FileError(_own_code(path, str(error)) or f"Keras cannot load {path}: {reason}") from error
+        raise FileError(_own_code(path, str(error)) or f"Keras cannot load {path}: {first_line(error)}") from error
 
 
 def _own_code(path: Path, message: str) -> str | None:
