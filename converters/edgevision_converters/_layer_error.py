@@ -11,7 +11,8 @@ import numpy as np
 
 from edgevision_device import FileError, quiet_native
 
-from ._tflite_flatbuffer import builtin_code, pack, unpack
+from ._tflite_edit import operator_name
+from ._tflite_flatbuffer import pack, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -221,9 +222,6 @@ class _Watched:
 
 def _activations(parsed: Any) -> dict[str, tuple[Any, str]]:
     """Return what operators give from what is not constant: name → tensor and operator."""
-    from ai_edge_litert import schema_py_generated as schema
-
-    codes = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
     graph = parsed.subgraphs[0]
     known = set(map(int, graph.inputs))
     found: dict[str, tuple[Any, str]] = {}
@@ -233,7 +231,7 @@ def _activations(parsed: Any) -> dict[str, tuple[Any, str]]:
         known.update(map(int, operator.outputs))
         for index in operator.outputs:
             tensor = graph.tensors[index]
-            found[(tensor.name or b"").decode()] = tensor, codes[builtin_code(parsed, operator)]
+            found[(tensor.name or b"").decode()] = tensor, operator_name(parsed, operator)
     return found
 
 

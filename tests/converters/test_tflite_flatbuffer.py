@@ -102,7 +102,7 @@ def test_a_small_file_computes_what_the_converter_wrote(
     for module in (_keras_source, _tensorflow_graph, _tflite, _tflite_weights):
         monkeypatch.setattr(module, "pack", plain_pack)
     fresh = dataclasses.replace(source)  # which has converted nothing yet
-    plain = _tflite.convert_tflite(fresh, recipe, calibration.pixels_nhwc)
+    plain = _tflite.TfliteConversion(fresh, calibration.pixels_nhwc).convert(recipe)
     # The small file holds TFLite Metadata already, the plain one not yet.
     assert len(small) < len(plain)
     pixels = held_out.pixels
