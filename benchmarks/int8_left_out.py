@@ -15,6 +15,8 @@ Pictures and calibration are those of `benchmarks/int8_faithfulness.py`. The ste
 from __future__ import annotations
 
 import argparse
+import itertools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ import numpy as np
 from edgevision._photos import CALIBRATION_PHOTOS, photo_crops
 from edgevision_benchmarks import Accuracy
 from edgevision_converters._correct import correct
-from edgevision_converters._operators import Linear, channel_ranges, computed_inputs, fused_activation, walk
+from edgevision_converters._operators import Linear, computed_inputs, walk
 from edgevision_converters._source import normalize
 from edgevision_converters._tflite import pinned, take_bytes
 from edgevision_converters._tflite_calibration import Calibrated
@@ -37,17 +39,44 @@ Ranges = dict[int, tuple[np.ndarray, np.ndarray]]
 MOST_LINEAR, MOST_RELU6 = 10.0, 4.0
 #: Numbers of a tensor that are kept of each picture, to choose its range by.
 KEPT = 2000
+#: Pictures that are run at a time; bounds memory.
+BATCH = 16
+
+
+def batches(model: bytes, numbers: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Run a model operator by operator on some pictures at a time; give the float activations, by tensor."""
+    parsed = unpack(model)
+    for start in range(0, len(numbers), BATCH):
+        for operator, _, output in walk(parsed, numbers[start : start + BATCH]):
+            if output.dtype == np.float32:
+                yield int(operator.outputs[0]), output
+
+
+def channel_ranges(model: bytes, numbers: np.ndarray) -> Ranges:
+    """Return the range of every activation, channel by channel."""
+    ranges: Ranges = {}
+    given = int(unpack(model).subgraphs[0].inputs[0])
+    for index, activation in itertools.chain([(given, numbers)], batches(model, numbers)):
+        rows = activation.reshape(-1, activation.shape[-1])
+        low, high = ranges.get(index, (np.float32(np.inf), np.float32(-np.inf)))
+        ranges[index] = np.minimum(low, rows.min(axis=0)), np.maximum(high, rows.max(axis=0))
+    return ranges
+
+
+def fused_activation(operator: Any) -> str:
+    """Return what an operator ends with: `NONE`, `RELU`, `RELU6` or another of the schema's activations."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    value = getattr(operator.builtinOptions, "fusedActivationFunction", 0) or 0
+    return next(name for name, known in vars(schema.ActivationFunctionType).items() if known == value)
 
 
 def samples(model: bytes, numbers: np.ndarray) -> dict[int, np.ndarray]:
     """Return some numbers of every activation, by tensor."""
-    generator, parsed = np.random.default_rng(0), unpack(model)
+    generator = np.random.default_rng(0)
     found: dict[int, list[np.ndarray]] = {}
-    for start in range(0, len(numbers), 16):
-        for operator, _, output in walk(parsed, numbers[start : start + 16]):
-            if output.dtype == np.float32:
-                flat = output.reshape(-1)
-                found.setdefault(int(operator.outputs[0]), []).append(generator.choice(flat, KEPT * len(output)))
+    for index, output in batches(model, numbers):
+        found.setdefault(index, []).append(generator.choice(output.reshape(-1), KEPT * len(output)))
     return {index: np.concatenate(parts) for index, parts in found.items()}
 
 
@@ -160,7 +189,7 @@ def widest(ranges: Ranges) -> dict[int, tuple[float, float]]:
 
 def files(model: bytes, numbers: np.ndarray, pixels: np.ndarray) -> dict[str, bytes]:
     """Quantize a model with each of the steps."""
-    by_channel = channel_ranges(unpack(model), numbers)
+    by_channel = channel_ranges(model, numbers)
     tensors, kept = widest(by_channel), samples(model, numbers)
     made = {"as exported": fitted(model, numbers, pixels, tensors)}
     for name, choose in (("percentile ranges", percentile_range), ("MSE ranges", mse_range)):

@@ -38,17 +38,20 @@ _FALL = 1.9207
 
 @dataclass(frozen=True)
 class TemperatureFit:
-    """The temperature at which the scores explain the labels best.
+    """What a file's scores are to be tempered by.
 
     Attributes:
-        temperature: 1.0 where none could be fitted.
-        interval: of the temperature, 95 %, from the likelihood ratio; None where none could be fitted.
+        temperature: `best`; 1.0 where there is none, or where `interval` holds 1, so that it cannot be told from 1.
+        best: the temperature at which the scores explain the labels best; None where none could be fitted.
+        interval: of `best`, 95 %, from the likelihood ratio; an end outside of 0.1 to 10 is None. None as a whole where
+            none could be fitted.
         pictures, wrong: on which it was fitted, and how many of these are named wrongly.
         nll_before, nll_after: mean negative log likelihood of the labels, in nats, without and with the temperature.
     """
 
     temperature: float
-    interval: tuple[float, float] | None
+    best: float | None
+    interval: tuple[float | None, float | None] | None
     pictures: int
     wrong: int
     nll_before: float
@@ -57,10 +60,15 @@ class TemperatureFit:
     def describe(self) -> str:
         """Return one line."""
         on = f"on {self.pictures:,} pictures, {self.wrong} of them named wrongly"
-        if self.interval is None:
+        if self.best is None or self.interval is None:
             return f"temperature 1: none could be fitted {on}"
         low, high = self.interval
-        return f"temperature {self.temperature:.2f} ({low:.2f} to {high:.2f}) {on}"
+        lowest = f"below {_COLDEST:g}" if low is None else f"{low:.2f}"
+        highest = f"above {_HOTTEST:g}" if high is None else f"{high:.2f}"
+        found = f"{self.best:.2f} ({lowest} to {highest})"
+        if self.temperature == self.best:
+            return f"temperature {found} {on}"
+        return f"temperature 1: {found} fits best and cannot be told from 1 {on}"
 
 
 @dataclass(frozen=True)
@@ -161,11 +169,7 @@ def fit_confidence(
     """
     classifier = Classifier(path, threads=threads)
     targets = np.asarray(targets)
-    if not len(pixels_nhwc) or len(pixels_nhwc) != len(targets):
-        raise UsageError(
-            f"a temperature is fitted on pictures that each have a label; got {len(pixels_nhwc)} pictures and "
-            f"{len(targets)} labels"
-        )
+    _require_labelled(len(pixels_nhwc), len(targets))
     check_max_error(max_error)
     scores = np.stack([classifier.run(pixels[np.newaxis]) for pixels in pixels_nhwc])
     fitted = fit_temperature(scores, targets)
@@ -194,7 +198,7 @@ def fit_temperature(scores: npt.NDArray[Any], targets: npt.NDArray[np.integer[An
     C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger, "On calibration of modern neural networks", ICML 2017, section 4.2,
     on the logarithms of the scores, which are the logits but for a constant. The likelihood has one maximum. There is
     none between 0.1 and 10 where no answer is wrong, because ever sharper scores explain these ever better; then the
-    temperature is 1.
+    temperature is 1. So it is where the 95 % interval holds 1: what chance explains is not applied.
 
     A score that a quantized file rounds to 0 adds nothing to the sum, as on the device; where it is the label's, it
     counts as half of the smallest score that the file gave, for its logarithm would be infinite.
@@ -204,9 +208,11 @@ def fit_temperature(scores: npt.NDArray[Any], targets: npt.NDArray[np.integer[An
         targets: index of what each picture shows, `(n,)`.
 
     Raises:
+        UsageError: there are no pictures, or not as many labels.
         CheckError: these are no scores.
     """
     values = np.asarray(scores, np.float64)
+    _require_labelled(len(values), len(targets))
     if not np.isfinite(values).all() or not (values.min(initial=0) >= 0 and (values.sum(1) > 0).all()):
         raise CheckError("the file gives scores that are negative, NaN or all 0; no temperature can mend them")
     places = np.arange(len(values))
@@ -229,15 +235,16 @@ def fit_temperature(scores: npt.NDArray[Any], targets: npt.NDArray[np.integer[An
     low, high = 1 / _HOTTEST, 1 / _COLDEST
     before = loss(1.0)
     if not wrong or slope(low) >= 0 or slope(high) <= 0:
-        return TemperatureFit(1.0, None, len(values), wrong, before / len(values), before / len(values))
-    best = _root(slope, low, high)
+        return TemperatureFit(1.0, None, None, len(values), wrong, before / len(values), before / len(values))
+    lowest = _root(slope, low, high)
     # Digits beyond these differ between machines, and mean nothing.
-    temperature = round(1 / best, 4)
-    limit = loss(best) + _FALL
-    coldest = 1 / high if loss(high) <= limit else 1 / _root(lambda at: loss(at) - limit, best, high)
-    hottest = 1 / low if loss(low) <= limit else 1 / _root(lambda at: limit - loss(at), low, best)
+    best = round(1 / lowest, 4)
+    limit = loss(lowest) + _FALL
+    coldest = None if loss(high) <= limit else 1 / _root(lambda at: loss(at) - limit, lowest, high)
+    hottest = None if loss(low) <= limit else 1 / _root(lambda at: limit - loss(at), low, lowest)
+    temperature = 1.0 if before <= limit else best
     after = loss(1 / temperature) / len(values)
-    return TemperatureFit(temperature, (coldest, hottest), len(values), wrong, before / len(values), after)
+    return TemperatureFit(temperature, best, (coldest, hottest), len(values), wrong, before / len(values), after)
 
 
 def fit_rejection(scores: npt.NDArray[np.floating[Any]], right: npt.NDArray[np.bool_], max_error: float) -> RejectFit:
@@ -281,6 +288,13 @@ def check_max_error(max_error: float | None) -> None:
     """Raise UsageError unless this is a share of wrong answers that can be allowed; see `fit_confidence`."""
     if max_error is not None and not 0 <= max_error < 1:
         raise UsageError(f"the error of accepted answers is a share of at least 0 and less than 1, got {max_error:g}")
+
+
+def _require_labelled(pictures: int, labels: int) -> None:
+    if not pictures or pictures != labels:
+        raise UsageError(
+            f"a temperature is fitted on pictures that each have a label; got {pictures} pictures and {labels} labels"
+        )
 
 
 def _upper_limit(wrong: int, total: int) -> float:

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._operators import Linear, UnknownGraphError, computed_inputs, run_operator
+from ._operators import Flow, Linear, UnknownGraphError
 from ._rounding import best_steps, covariance, damped
+from ._tflite_calibration import spread
 from ._tflite_edit import operator_name
 
 if TYPE_CHECKING:
@@ -65,10 +66,9 @@ def correct(
         UnknownGraphError: the graphs differ by more than QUANTIZE and DEQUANTIZE, or an operator cannot be run alone.
     """
     pairs = list(_pairs(quantized, reference))
-    # Spread over all: they may come sorted by label.
-    chosen = np.linspace(0, len(numbers) - 1, _affordable(reference, len(numbers))).astype(np.intp)
-    low = None if pixels is None else _Flow(quantized, pixels[chosen])
-    high = _Flow(reference, numbers[chosen])
+    chosen = spread(len(numbers), _affordable(reference))
+    low = None if pixels is None else Flow(quantized, pixels[chosen])
+    high = Flow(reference, numbers[chosen])
     generator = np.random.default_rng(0)
     fitted = 0
     for operator, original in pairs:
@@ -80,26 +80,6 @@ def correct(
         if low is not None:
             low.advance(operator)
     return fitted
-
-
-class _Flow:
-    """Activations of a model that is run operator by operator."""
-
-    def __init__(self, parsed: Any, inputs: npt.NDArray[Any]) -> None:
-        self.parsed = parsed
-        graph = parsed.subgraphs[0]
-        self._last = {int(index): id(operator) for operator in graph.operators for index in operator.inputs}
-        self.known: dict[int, npt.NDArray[Any]] = {int(graph.inputs[0]): inputs}
-
-    def advance(self, operator: Any) -> None:
-        read = computed_inputs(self.parsed, operator)
-        if not all(index in self.known for index in read):
-            raise UnknownGraphError(operator_name(self.parsed, operator))
-        output = run_operator(self.parsed, operator, [self.known[index] for index in read])
-        for index in read:
-            if self._last[index] == id(operator):
-                del self.known[index]
-        self.known[int(operator.outputs[0])] = output
 
 
 def _pairs(quantized: Any, reference: Any) -> Iterator[tuple[Any, Any]]:
@@ -117,17 +97,17 @@ def _pairs(quantized: Any, reference: Any) -> Iterator[tuple[Any, Any]]:
         raise UnknownGraphError(operator_name(reference, left[0]))
 
 
-def _affordable(reference: Any, count: int) -> int:
+def _affordable(reference: Any) -> int:
     sizes = [int(np.prod(tensor.shape)) for tensor in reference.subgraphs[0].tensors if tensor.shape is not None]
-    return int(min(count, _PICTURES, max(8, _MEMORY // (4 * max(sizes)))))
+    return int(min(_PICTURES, max(8, _MEMORY // (4 * max(sizes)))))
 
 
 def _fit(
     quantized: Any,
     layer: Linear,
     target: Linear,
-    low: _Flow | None,
-    high: _Flow,
+    low: Flow | None,
+    high: Flow,
     generator: np.random.Generator,
     steps: Collection[str],
 ) -> bool:

@@ -26,6 +26,7 @@ from edgevision_device import (
 from ._source import (
     Takes,
     describe,
+    folded,
     input_layout,
     noise,
     require_label_count,
@@ -35,7 +36,7 @@ from ._source import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -187,6 +188,18 @@ class ForeignSource:
     def float_onnx(self, takes: Takes) -> Any:
         """Return it as a float32 ONNX model; see `Source`."""
         raise self._other_format()
+
+    def _begin(self, begin: Callable[..., None], model: Any, takes: Takes) -> None:
+        """Put in front of the model what it needs; see `begin_tflite`."""
+        inside = takes == "numbers" and folded(self.metadata)
+        begin(
+            model,
+            takes,
+            self.metadata.size_wh,
+            None if inside else self.metadata.normalization,
+            reversed=self.reversed,
+            channels_first=self.channels_first,
+        )
 
     def _other_format(self) -> UsageError:
         return UsageError(

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._source import Takes, folded
 from ._tflite_edit import add_constant, add_tensor, make_operator
 
 if TYPE_CHECKING:
@@ -14,20 +13,29 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from edgevision_device import Metadata
+    from edgevision_device import Normalization
+
+    from ._source import Takes
 
 __all__ = ["begin_onnx", "begin_tflite", "rename_value"]
 
 
 def begin_tflite(
-    parsed: Any, takes: Takes, metadata: Metadata, *, reversed: bool = False, channels_first: bool = False
+    parsed: Any,
+    takes: Takes,
+    size_wh: tuple[int, int],
+    normalization: Normalization | None = None,
+    *,
+    reversed: bool = False,
+    channels_first: bool = False,
 ) -> None:
     """Let a model begin with `pixels`, in place.
 
     Args:
-        parsed: `ModelT` of a network that takes normalized float32 numbers.
-        takes: what `pixels` is to be.
-        metadata: normalization and size.
+        parsed: `ModelT` of a network that takes float32 numbers.
+        takes: what `pixels` is to be: uint8 bytes, or numbers of float32.
+        size_wh: of `pixels`.
+        normalization: what is done to it; None leaves it as it is.
         reversed: the network takes BGR.
         channels_first: it takes `(1, 3, height, width)`.
     """
@@ -35,15 +43,15 @@ def begin_tflite(
 
     graph = parsed.subgraphs[0]
     own = int(graph.inputs[0])
-    width, height = metadata.size_wh
+    width, height = size_wh
     nhwc = (1, height, width, 3)
     steps: list[tuple[str, list[npt.NDArray[Any]], Any]] = []
     if takes == "bytes":
         options = schema.CastOptionsT()
         options.inDataType, options.outDataType = schema.TensorType.UINT8, schema.TensorType.FLOAT32
         steps.append(("CAST", [], options))
-    if takes != "numbers" or not folded(metadata):
-        mean, std = (np.array(each, np.float64) for each in vars(metadata.normalization).values())
+    if normalization is not None:
+        mean, std = (np.array(each, np.float64) for each in (normalization.mean, normalization.std))
         if (std != 1).any():
             steps.append(("MUL", [(1 / std).astype(np.float32)], schema.MulOptionsT()))
         if mean.any():
@@ -57,7 +65,7 @@ def begin_tflite(
     if not steps:
         return
     if graph.tensors[own].name == b"pixels":
-        graph.tensors[own].name = b"pixels/numbers"
+        graph.tensors[own].name = f"pixels/{steps[-1][0].lower()}".encode()
     kind = schema.TensorType.UINT8 if takes == "bytes" else schema.TensorType.FLOAT32
     at = add_tensor(parsed, "pixels", nhwc, kind)
     graph.inputs = np.array([at], np.int32)
@@ -72,7 +80,13 @@ def begin_tflite(
 
 
 def begin_onnx(
-    proto: Any, takes: Takes, metadata: Metadata, *, reversed: bool = False, channels_first: bool = True
+    proto: Any,
+    takes: Takes,
+    size_wh: tuple[int, int],
+    normalization: Normalization | None = None,
+    *,
+    reversed: bool = False,
+    channels_first: bool = True,
 ) -> None:
     """Let a model begin with `pixels`, in place; see `begin_tflite`.
 
@@ -91,8 +105,8 @@ def begin_onnx(
     if takes == "bytes":
         steps.append(("Cast", None, {"to": TensorProto.FLOAT}))
     axis = 1 if channels_first else 3
-    if takes != "numbers" or not folded(metadata):
-        steps += _normalizing(metadata, axis)
+    if normalization is not None:
+        steps += _normalizing(normalization, axis)
     if reversed:
         steps.append(("Gather", np.array([2, 1, 0], np.int64), {"axis": axis}))
     if kind != TensorProto.FLOAT:
@@ -110,15 +124,17 @@ def begin_onnx(
         at = name
         graph.node.insert(place, helper.make_node(operator, names, [at], name=name, **attributes))
     rename_value(graph, own, at)
-    width, height = metadata.size_wh
+    width, height = size_wh
     shape = (1, height, width, 3) if takes == "bytes" else (1, 3, height, width)
     dtype = TensorProto.UINT8 if takes == "bytes" else TensorProto.FLOAT
     given.CopyFrom(helper.make_tensor_value_info("pixels", dtype, shape))
 
 
-def _normalizing(metadata: Metadata, axis: int) -> Iterator[tuple[str, npt.NDArray[Any] | None, dict[str, Any]]]:
+def _normalizing(
+    normalization: Normalization, axis: int
+) -> Iterator[tuple[str, npt.NDArray[Any] | None, dict[str, Any]]]:
     """Yield the steps that do `(pixel - mean) / std`, with channels on an axis."""
-    mean, std = (np.array(each, np.float32) for each in vars(metadata.normalization).values())
+    mean, std = (np.array(each, np.float32) for each in (normalization.mean, normalization.std))
     shape = [1, 1, 1, 1]
     shape[axis] = mean.size
     if mean.any():

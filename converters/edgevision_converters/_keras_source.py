@@ -20,6 +20,8 @@ from ._fronts import begin_onnx, begin_tflite
 from ._source import (
     Takes,
     describe,
+    first_line,
+    folded,
     input_layout,
     noise,
     require_label_count,
@@ -136,27 +138,47 @@ class SourceModel:
 
     def float_tflite(self, takes: Takes) -> bytes:
         """Convert to a float32 `.tflite`; see `Source`."""
-        parsed = unpack(self._tflite)
-        begin_tflite(parsed, takes, self.metadata)
+        parsed = unpack(self._core_tflite if self._ends_early(takes) else self._tflite)
+        begin_tflite(parsed, takes, self.metadata.size_wh)
         compact(parsed)
         return pack(parsed)
 
     def float_onnx(self, takes: Takes) -> Any:
         """Convert to a float32 ONNX model; see `Source`."""
-        proto = copy.deepcopy(self._onnx)
-        begin_onnx(proto, takes, self.metadata)
+        proto = copy.deepcopy(self._core_onnx if self._ends_early(takes) else self._onnx)
+        begin_onnx(proto, takes, self.metadata.size_wh)
         return proto
 
+    def _ends_early(self, takes: Takes) -> bool:
+        """Say whether `pixels` are the numbers behind the normalization."""
+        return takes == "numbers" and folded(self.metadata)
+
+    # Conversion takes seconds, and several recipes begin with the same.
     @cached_property
     def _tflite(self) -> bytes:
-        return float_tflite(self._network, self.metadata, self.layers, self.model)
+        return self._to_tflite(self.model)
+
+    @cached_property
+    def _core_tflite(self) -> bytes:
+        return self._to_tflite(self.core)
 
     @cached_property
     def _onnx(self) -> Any:
-        return float_onnx(self._network, self.metadata, self.layers)
+        return float_onnx(_function(self.model), self.metadata, self.layers)
 
-    def _network(self, numbers: Any) -> Any:
-        return {"scores": self.core(numbers, training=False)}
+    @cached_property
+    def _core_onnx(self) -> Any:
+        return float_onnx(_function(self.core), self.metadata, self.layers)
+
+    def _to_tflite(self, network: keras.Model) -> bytes:
+        return float_tflite(_function(network), self.metadata, self.layers, self.model)
+
+
+def _function(network: keras.Model) -> Callable[[Any], Any]:
+    def scores(pixels: Any) -> Any:
+        return {"scores": network(pixels, training=False)}
+
+    return scores
 
 
 def pictures_per_call(size_wh: tuple[int, int]) -> int:
@@ -178,8 +200,7 @@ def load_keras_model(path: str | os.PathLike[str]) -> keras.Model:
         model: Any = keras.models.load_model(path, compile=False, safe_mode=True)
         return model
     except Exception as error:  # Keras raises whatever the layer that failed raised
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise FileError(_own_code(path, str(error)) or f"Keras cannot load {path}: {reason}") from error
+        raise FileError(_own_code(path, str(error)) or f"Keras cannot load {path}: {first_line(error)}") from error
 
 
 def check_keras_file(path: str | os.PathLike[str], labels: Sequence[str], pixels: str | None) -> None:

@@ -11,7 +11,8 @@ import numpy as np
 
 from edgevision_device import FileError, quiet_native
 
-from ._tflite_flatbuffer import builtin_code, pack, unpack
+from ._tflite_edit import operator_name
+from ._tflite_flatbuffer import pack, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,7 +43,8 @@ class LayerError:
         operator: that computes it, such as `CONV_2D`.
         bits: of the output; None where this layer computes in float.
         scale: step of the output; None where this layer computes in float.
-        snr_db: own signal-to-noise ratio, in decibels; infinite without any error.
+        snr_db: own signal-to-noise ratio, in decibels; infinite without any error, -infinite where the float layer
+            gives nothing but 0 and the quantized one something else.
         clipped: share of values that the float layer gives outside of the range that the quantized one has, 0 to 1.
         rms_over_scale: root of the mean squared own error, in steps; `IDEAL_RMS_OVER_SCALE` is ideal. None without.
         total_snr_db: the same of the total error.
@@ -66,16 +68,22 @@ class LayerError:
         return self.bits == 8 and self.rms_over_scale is not None and self.rms_over_scale > SUSPECT_RMS_OVER_SCALE
 
     def to_record(self) -> dict[str, Any]:
-        """Return it as JSON types; a ratio is null where there is no error."""
+        """Return it as JSON types.
+
+        A ratio is null where there is no error, which `exact` and `total_exact` say, and where there is nothing but
+        error.
+        """
         return {
             "layer": self.layer,
             "operator": self.operator,
             "bits": self.bits,
             "scale": self.scale,
+            "exact": self.snr_db == math.inf,
             "snr_db": self.snr_db if math.isfinite(self.snr_db) else None,
             "rms_over_scale": self.rms_over_scale,
             "clipped_share": self.clipped,
             "suspect": self.suspect,
+            "total_exact": self.total_snr_db == math.inf,
             "total_snr_db": self.total_snr_db if math.isfinite(self.total_snr_db) else None,
         }
 
@@ -214,9 +222,6 @@ class _Watched:
 
 def _activations(parsed: Any) -> dict[str, tuple[Any, str]]:
     """Return what operators give from what is not constant: name → tensor and operator."""
-    from ai_edge_litert import schema_py_generated as schema
-
-    codes = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
     graph = parsed.subgraphs[0]
     known = set(map(int, graph.inputs))
     found: dict[str, tuple[Any, str]] = {}
@@ -226,7 +231,7 @@ def _activations(parsed: Any) -> dict[str, tuple[Any, str]]:
         known.update(map(int, operator.outputs))
         for index in operator.outputs:
             tensor = graph.tensors[index]
-            found[(tensor.name or b"").decode()] = tensor, codes[builtin_code(parsed, operator)]
+            found[(tensor.name or b"").decode()] = tensor, operator_name(parsed, operator)
     return found
 
 

@@ -12,7 +12,7 @@ from edgevision_device import FileError, UsageError, open_runtime
 
 from ._foreign_source import AS_IT_IS, ForeignSource, Tensors
 from ._fronts import begin_onnx, rename_value
-from ._source import Takes
+from ._source import Takes, first_line
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -73,7 +73,7 @@ class OnnxSource(ForeignSource):
         (output,) = graph.output
         for value in ("pixels", "scores"):
             rename_value(graph, value, f"{value}/own")
-        begin_onnx(proto, takes, self.metadata, reversed=self.reversed, channels_first=self.channels_first)
+        self._begin(begin_onnx, proto, takes)
         self._end(proto, output)
         del graph.value_info[:]
         return proto
@@ -114,8 +114,7 @@ def _parse(path: Path, content: bytes) -> Any:
     except FileNotFoundError as error:
         raise FileError(f"{path} keeps its weights in a file beside it that is not there: {error}") from error
     except Exception as error:  # protobuf's errors, and onnx's own
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise FileError(f"{path} is no ONNX file that can be read: {reason}") from error
+        raise FileError(f"{path} is no ONNX file that can be read: {first_line(error)}") from error
     if proto is None or not proto.graph.node:
         raise FileError(f"{path} is no ONNX file that can be read: it holds no operators")
     return proto
@@ -172,9 +171,9 @@ def _lift(proto: Any, path: Path) -> Any:
         try:
             proto = version_converter.convert_version(proto, _OPSET)
         except Exception as error:  # a converter per operator, each with errors of its own
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
             raise UsageError(
-                f"{path} is of opset {opset} and cannot be lifted to {_OPSET}: {reason}; export it with opset {_OPSET}"
+                f"{path} is of opset {opset} and cannot be lifted to {_OPSET}: {first_line(error)}; export it with "
+                f"opset {_OPSET}"
             ) from error
     proto.ir_version = helper.find_min_ir_version_for(proto.opset_import, ignore_unknown=True)
     return proto
@@ -193,8 +192,7 @@ def _infer(proto: Any, path: Path) -> None:
         output.type.tensor_type.ClearField("shape")  # it may still hold the free batch
         inferred = onnx.shape_inference.infer_shapes(proto, strict_mode=False, data_prop=True)
     except Exception as error:  # several exception types of onnx's C++ part
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise FileError(f"{path} is no valid ONNX model: {reason}") from error
+        raise FileError(f"{path} is no valid ONNX model: {first_line(error)}") from error
     output.CopyFrom(inferred.graph.output[0])
     if None in _shape(output) or not output.type.tensor_type.HasField("shape"):
         shape = _run(proto).shape  # what shape inference cannot tell, a run does

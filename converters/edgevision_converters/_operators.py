@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ._tflite_edit import add_buffer, operator_name, values
-from ._tflite_flatbuffer import pack
+from ._tflite_flatbuffer import pack, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -17,21 +17,15 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 __all__ = [
+    "Flow",
     "Linear",
-    "Ranges",
     "UnknownGraphError",
-    "channel_ranges",
+    "activation_ranges",
     "computed_inputs",
-    "fused_activation",
     "run_operator",
     "walk",
 ]
 
-#: Lowest and highest value of each channel, by tensor: index → `(low, high)`.
-Ranges = dict[int, tuple["npt.NDArray[np.float32]", "npt.NDArray[np.float32]"]]
-
-#: Pictures that are run at a time by `channel_ranges`; bounds memory.
-_BATCH = 16
 #: More would wait for each other: an operator on one picture is short.
 _THREADS = 2
 
@@ -141,14 +135,6 @@ class Linear:
         return taken.reshape(shape)
 
 
-def fused_activation(operator: Any) -> str:
-    """Return what an operator ends with: `NONE`, `RELU`, `RELU6` or another of the schema's activations."""
-    from ai_edge_litert import schema_py_generated as schema
-
-    value = getattr(operator.builtinOptions, "fusedActivationFunction", 0) or 0
-    return next(name for name, known in vars(schema.ActivationFunctionType).items() if known == value)
-
-
 def computed_inputs(parsed: Any, operator: Any) -> list[int]:
     """List the inputs of an operator that are not constant, each once."""
     tensors = parsed.subgraphs[0].tensors
@@ -189,55 +175,84 @@ def run_operator(parsed: Any, operator: Any, inputs: Sequence[npt.NDArray[Any]])
     return outputs
 
 
-def walk(parsed: Any, inputs: npt.NDArray[Any]) -> Iterator[tuple[Any, list[npt.NDArray[Any]], npt.NDArray[Any]]]:
-    """Run a model operator by operator, and give of each its inputs and its output, `(pictures, …)`.
+class Flow:
+    """Activations of a model that is run operator by operator. What no later operator reads is forgotten.
 
-    What no later operator reads is forgotten.
-
-    Raises:
-        UnknownGraphError: see `run_operator`.
+    Attributes:
+        parsed: the model.
+        known: activations by tensor, `(pictures, …)`.
     """
-    graph = parsed.subgraphs[0]
-    last = {int(index): place for place, operator in enumerate(graph.operators) for index in operator.inputs}
-    known: dict[int, npt.NDArray[Any]] = {int(graph.inputs[0]): inputs}
-    for place, operator in enumerate(graph.operators):
-        read = computed_inputs(parsed, operator)
-        if not all(index in known for index in read):
-            raise UnknownGraphError(operator_name(parsed, operator))
-        taken = [known[index] for index in read]
-        output = run_operator(parsed, operator, taken)
-        yield operator, taken, output
-        known[int(operator.outputs[0])] = output
+
+    def __init__(self, parsed: Any, inputs: npt.NDArray[Any]) -> None:
+        """Begin.
+
+        Raises:
+            UnknownGraphError: an operator has more than one output.
+        """
+        graph = parsed.subgraphs[0]
+        for operator in graph.operators:
+            if len(operator.outputs) != 1:
+                raise UnknownGraphError(operator_name(parsed, operator))
+        self.parsed = parsed
+        self.known: dict[int, npt.NDArray[Any]] = {int(graph.inputs[0]): inputs}
+        self._last = {int(index): id(operator) for operator in graph.operators for index in operator.inputs}
+
+    def advance(self, operator: Any) -> tuple[list[npt.NDArray[Any]], npt.NDArray[Any]]:
+        """Run the next operator; return its inputs and its output.
+
+        Raises:
+            UnknownGraphError: see `run_operator`.
+        """
+        read = computed_inputs(self.parsed, operator)
+        if not all(index in self.known for index in read):
+            raise UnknownGraphError(operator_name(self.parsed, operator))
+        taken = [self.known[index] for index in read]
+        output = run_operator(self.parsed, operator, taken)
         for index in read:
-            if last[index] == place:
-                del known[index]
+            if self._last[index] == id(operator):
+                del self.known[index]
+        self.known[int(operator.outputs[0])] = output
+        return taken, output
 
 
-def channel_ranges(parsed: Any, numbers: npt.NDArray[np.float32]) -> Ranges:
-    """Run a float model on pictures and note the range of every activation, channel by channel.
+def walk(parsed: Any, inputs: npt.NDArray[Any]) -> Iterator[tuple[Any, list[npt.NDArray[Any]], npt.NDArray[Any]]]:
+    """Run a model operator by operator, and give of each its inputs and its output; see `Flow`."""
+    flow = Flow(parsed, inputs)
+    for operator in parsed.subgraphs[0].operators:
+        yield operator, *flow.advance(operator)
+
+
+def activation_ranges(model: bytes, numbers: npt.NDArray[np.float32]) -> dict[int, tuple[float, float]]:
+    """Run a float model on pictures and note the lowest and highest value of every activation, by tensor.
 
     Args:
-        parsed: float32 `ModelT` with one input.
+        model: flatbuffer with one float32 input `(1, …)`.
         numbers: for that input, `(n, …)`.
 
     Raises:
-        UnknownGraphError: an operator cannot be run alone.
+        UnknownGraphError: the model has loops, branches or a memory, which hold activations of their own.
     """
-    ranges: Ranges = {}
+    from ai_edge_litert import schema_py_generated as schema
+    from ai_edge_litert.interpreter import Interpreter
 
-    def note(index: int, activation: npt.NDArray[Any]) -> None:
-        rows = activation.reshape(-1, activation.shape[-1])
-        low, high = rows.min(axis=0), rows.max(axis=0)
-        if index in ranges:
-            low, high = np.minimum(low, ranges[index][0]), np.maximum(high, ranges[index][1])
-        ranges[index] = low, high
-
-    for start in range(0, len(numbers), _BATCH):
-        batch = numbers[start : start + _BATCH]
-        note(int(parsed.subgraphs[0].inputs[0]), batch)
-        for operator, _, output in walk(parsed, batch):
-            if output.dtype == np.float32:
-                note(int(operator.outputs[0]), output)
+    parsed = unpack(model)
+    graph = parsed.subgraphs[0]
+    if len(parsed.subgraphs) > 1 or any(tensor.isVariable for tensor in graph.tensors):
+        raise UnknownGraphError("state")
+    made = (int(index) for operator in graph.operators for index in operator.outputs)
+    watched = [index for index in dict.fromkeys(made) if graph.tensors[index].type == schema.TensorType.FLOAT32]
+    # As outputs, so that kernels which compute several operators at once show what lies between these.
+    graph.outputs = np.array(watched, np.int32)
+    interpreter: Any = Interpreter(model_content=pack(parsed), num_threads=_THREADS)
+    interpreter.allocate_tensors()
+    ranges = {int(graph.inputs[0]): (float(numbers.min()), float(numbers.max()))}
+    for each in numbers:
+        interpreter.set_tensor(int(graph.inputs[0]), each[np.newaxis])
+        interpreter.invoke()
+        for index in watched:
+            values = interpreter.get_tensor(index)
+            low, high = ranges.get(index, (np.inf, -np.inf))
+            ranges[index] = min(low, float(values.min())), max(high, float(values.max()))
     return ranges
 
 

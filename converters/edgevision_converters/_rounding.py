@@ -26,6 +26,8 @@ __all__ = ["apply", "best_steps", "covariance", "damped"]
 _SWEEPS = 3
 #: Taps between two updates of the others' gradients, which is one matrix product.
 _BLOCK = 32
+#: Multiplications of a product that OpenBLAS computes on one thread: several wait for each other longer than they work.
+_ONE_THREAD = 2**18
 #: Samples that are transposed together.
 _ROWS = 64
 
@@ -101,8 +103,10 @@ def best_steps(
                     error[tap] += move
                     moved[row] = move
                     slope[row + 1 :] += near[row + 1 :, row] * move
-            if block.stop < len(weights) and moved.any():
-                gradient[block.stop :] += apply(covariance[block.stop :, block], moved)
+            rows = max(1, _ONE_THREAD // moved.size)
+            for first in range(block.stop, len(weights), rows):
+                behind = slice(first, first + rows)
+                gradient[behind] += apply(covariance[behind, block], moved)
         if changed <= steps.size // 1000:
             break
     return steps

@@ -11,7 +11,7 @@ import numpy as np
 
 from edgevision_device import FileError, UsageError, require_known
 
-from ._source import input_layout
+from ._source import first_line, input_layout
 
 if TYPE_CHECKING:
     import keras
@@ -50,8 +50,7 @@ def load_saved_model(path: str | os.PathLike[str], signature: str | None = None)
     try:
         loaded: Any = tf.saved_model.load(str(path))
     except Exception as error:  # TensorFlow raises whatever its file system or an op raised
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise FileError(f"TensorFlow cannot load {path}: {reason}") from error
+        raise FileError(f"TensorFlow cannot load {path}: {first_line(error)}") from error
     function = _choose(loaded, path, signature)
     given: dict[str, Any] = function.structured_input_signature[1]
     outputs: dict[str, Any] = function.structured_outputs

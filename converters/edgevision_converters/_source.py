@@ -17,6 +17,7 @@ __all__ = [
     "Source",
     "Takes",
     "describe",
+    "first_line",
     "folded",
     "input_layout",
     "noise",
@@ -66,6 +67,11 @@ class Source(Protocol):
     def float_onnx(self, takes: Takes) -> Any:
         """Return it as a float32 `onnx.ModelProto`: bytes are `(1, height, width, 3)`, others NCHW."""
         ...
+
+
+def first_line(error: Exception) -> str:
+    """Return the start of the first line of somebody else's message, which may be empty or long."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
 def folded(metadata: Metadata) -> bool:

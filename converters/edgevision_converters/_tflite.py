@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgevision_device import CheckError, Normalization
+from edgevision_device import CheckError
 
 from ._fronts import begin_tflite
 from ._layer_error import layer_errors, worst_layers
 from ._source import folded, normalize
+from ._tflite_calibration import spread
+from ._tflite_edit import operator_name
 from ._tflite_flatbuffer import builtin_code, compact, pack, unpack
 from ._tflite_int8 import Int8Quantizer, quantize_16_fitted
 from ._tflite_names import name_tensors
@@ -22,20 +23,17 @@ from ._tflite_weights import to_dynamic, to_float16
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from edgevision_device import Normalization
+
     from ._source import Source
 
-__all__ = ["TfliteConversion", "convert_tflite", "float_operators", "pinned", "require_raw_bytes", "take_bytes"]
+__all__ = ["TfliteConversion", "float_operators", "pinned", "require_raw_bytes", "take_bytes"]
 
 #: `int8-selective` computes this share of the layers with weights in float32: those of the lowest own signal-to-noise
 #: ratio on so many calibration pictures.
 _FLOAT_SHARE = 0.1
 _WATCHED = 32
 _WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
-
-
-def convert_tflite(source: Source, recipe: str, calibration: npt.NDArray[np.uint8] | None) -> bytes:
-    """Convert a model by one recipe; see `TfliteConversion`."""
-    return TfliteConversion(source, calibration).convert(recipe)
 
 
 class TfliteConversion:
@@ -102,7 +100,7 @@ class TfliteConversion:
     def _make_selective(self) -> bytes:
         assert self._calibration is not None
         # On these files, of all layers, errors differ by more than pictures do.
-        errors = layer_errors(self._int8, self._float, self._calibration[:_WATCHED])
+        errors = layer_errors(self._int8, self._float, self._calibration[spread(len(self._calibration), _WATCHED)])
         computing = [each for each in errors if each.operator in _WEIGHTED]
         worst = worst_layers(computing, math.ceil(_FLOAT_SHARE * len(computing)))
         return take_bytes(self._quantizer.quantize([each.layer for each in worst]), self._source)
@@ -112,8 +110,7 @@ class TfliteConversion:
         parsed = unpack(quantize_16_fitted(self._source.float_tflite("pixels"), self._pixels.astype(np.float32)))
         name_tensors(parsed, self._source.layers)
         compact(parsed)
-        as_it_is = Normalization.parse("0..255")
-        begin_tflite(parsed, "bytes", dataclasses.replace(self._source.metadata, normalization=as_it_is))
+        begin_tflite(parsed, "bytes", self._source.metadata.size_wh)
         return pack(parsed)
 
 
@@ -185,13 +182,12 @@ def float_operators(model: bytes) -> list[str]:
 
     parsed = unpack(model)
     graph = parsed.subgraphs[0]
-    names = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
     floats = {schema.TensorType.FLOAT32, schema.TensorType.FLOAT16, schema.TensorType.FLOAT64}
     found: list[str] = []
     for operator in graph.operators:
-        code = builtin_code(parsed, operator)
-        last = code == schema.BuiltinOperator.DEQUANTIZE and operator.outputs[0] == graph.outputs[0]
+        name = operator_name(parsed, operator)
+        last = name == "DEQUANTIZE" and operator.outputs[0] == graph.outputs[0]
         tensors = [index for index in (*operator.inputs, *operator.outputs) if index >= 0]
         if not last and any(graph.tensors[index].type in floats for index in tensors):
-            found.append(f"{names[code]} {graph.tensors[operator.outputs[0]].name.decode()}")
+            found.append(f"{name} {graph.tensors[operator.outputs[0]].name.decode()}")
     return found

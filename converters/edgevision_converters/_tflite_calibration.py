@@ -14,7 +14,16 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-__all__ = ["Calibrated", "quantize_16"]
+__all__ = ["Calibrated", "quantize_16", "spread"]
+
+
+def spread(pictures: int, most: int) -> npt.NDArray[np.intp]:
+    """Choose at most so many pictures, evenly over all, which may come sorted by label; return their indices.
+
+    >>> spread(9, 3).tolist()
+    [0, 4, 8]
+    """
+    return np.linspace(0, pictures - 1, min(pictures, most)).astype(np.intp)
 
 
 @dataclass(frozen=True)

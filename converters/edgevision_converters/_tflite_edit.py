@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,14 +28,18 @@ __all__ = [
 
 def operator_name(parsed: Any, operator: Any) -> str:
     """Return what an operator is called in `BuiltinOperator`, or its own name if it is a custom one."""
-    from ai_edge_litert import schema_py_generated as schema
-
     custom = parsed.operatorCodes[operator.opcodeIndex].customCode
     if custom:
         return custom.decode(errors="replace")
-    names = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
     code = builtin_code(parsed, operator)
-    return names.get(code, f"operator {code}")
+    return _builtin_names().get(code, f"operator {code}")
+
+
+@cache
+def _builtin_names() -> dict[int, str]:
+    from ai_edge_litert import schema_py_generated as schema
+
+    return {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
 
 
 def values(parsed: Any, tensor: Any, dtype: Any) -> npt.NDArray[Any]:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ._correct import correct
-from ._operators import UnknownGraphError, channel_ranges
-from ._tflite_calibration import Calibrated, quantize_16
+from ._operators import UnknownGraphError, activation_ranges
+from ._tflite_calibration import Calibrated, quantize_16, spread
 from ._tflite_flatbuffer import pack, unpack
 
 if TYPE_CHECKING:
@@ -27,19 +27,16 @@ _COMPARED, _COMPARED_16 = 32, 8
 class Int8Quantizer:
     """A float model with the ranges of its activations, and the pictures that its int8 files are fitted on.
 
-    Ranges are found by running each operator alone. TensorFlow's calibrator (2.21) gives one of the two tensors that an
-    ADD reads the range of the sum: on EfficientNet-Lite0 up to 2.5 times its own.
+    Ranges are found by running the model. TensorFlow's calibrator (2.21) gives one of the two tensors that an ADD reads
+    the range of the sum: on EfficientNet-Lite0 up to 2.5 times its own. Only a model with loops or a memory has those.
 
     Attributes:
         calibrated: the model and its ranges.
         pixels: uint8 `(n, …)`, the pictures as the quantized model takes them.
-        separable: each operator can be run alone. A model of which that is not true has the ranges of TensorFlow's
-            calibrator, and is not fitted.
     """
 
     calibrated: Calibrated
     pixels: npt.NDArray[np.uint8]
-    separable: bool
 
     @classmethod
     def of(cls, model: bytes, numbers: npt.NDArray[np.float32], pixels: npt.NDArray[np.uint8]) -> Int8Quantizer:
@@ -51,17 +48,16 @@ class Int8Quantizer:
             pixels: the same pictures in uint8.
         """
         try:
-            found = channel_ranges(unpack(model), numbers)
+            calibrated = Calibrated.within(model, numbers, activation_ranges(model, numbers))
         except UnknownGraphError:
-            return cls(Calibrated.of(model, numbers), pixels, separable=False)
-        ranges = {index: (float(low.min()), float(high.max())) for index, (low, high) in found.items()}
-        return cls(Calibrated.within(model, numbers, ranges), pixels, separable=True)
+            calibrated = Calibrated.of(model, numbers)
+        return cls(calibrated, pixels)
 
     def quantize(self, in_float: Sequence[str] = ()) -> bytes:
         """Quantize to int8 and fit the file to the float model.
 
         Where that brings the scores of the calibration pictures no closer to the float model's, the file stays as
-        TensorFlow's quantizer made it.
+        TensorFlow's quantizer made it; so it does where an operator cannot be run alone.
 
         Args:
             in_float: see `Calibrated.quantize`.
@@ -70,8 +66,6 @@ class Int8Quantizer:
             A flatbuffer as `Calibrated.quantize` returns: uint8 input, float32 output, the converter's tensor names.
         """
         unfitted = self.calibrated.quantize(in_float)
-        if not self.separable:
-            return unfitted
         return _fitted(unfitted, self.calibrated.model, self.pixels, self.calibrated.numbers, exact=False)
 
 
@@ -99,8 +93,7 @@ def _fitted(
         return unfitted
     fitted = pack(parsed)
     # Kernels with 16-bit activations are slow.
-    count = min(_COMPARED_16 if exact else _COMPARED, len(inputs))
-    chosen = np.linspace(0, len(inputs) - 1, count).astype(np.intp)
+    chosen = spread(len(inputs), _COMPARED_16 if exact else _COMPARED)
     truth = _scores(model, numbers[chosen])
     errors = [np.abs(_scores(each, inputs[chosen]) - truth).mean() for each in (unfitted, fitted)]
     return fitted if errors[1] <= errors[0] else unfitted

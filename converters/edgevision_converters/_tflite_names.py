@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from ._tflite_flatbuffer import builtin_code
+from ._tflite_edit import operator_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,7 +79,6 @@ class _Naming:
     def __init__(self, parsed: Any, layers: Mapping[str, bool]) -> None:
         from ai_edge_litert import schema_py_generated as schema
 
-        self._codes = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
         self._types = {value: name for name, value in vars(schema.TensorType).items() if isinstance(value, int)}
         self._parsed, self._graph, self._layers = parsed, parsed.subgraphs[0], layers
         tensors = self._graph.tensors
@@ -152,8 +151,7 @@ class _Naming:
         self._used.add(unique)
 
     def _code(self, operator: Any) -> str:
-        custom = self._parsed.operatorCodes[operator.opcodeIndex].customCode
-        return custom.decode() if custom else self._codes[builtin_code(self._parsed, operator)]
+        return operator_name(self._parsed, operator)
 
     def _weights(self, operator: Any) -> int | None:
         """Return the index of the weights that an operator multiplies with, if it is of that kind."""

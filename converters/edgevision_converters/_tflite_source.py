@@ -57,7 +57,7 @@ class TfliteSource(ForeignSource):
     def float_tflite(self, takes: Takes) -> bytes:
         """Put what it needs in front of the model, and a softmax behind logits; see `Source`."""
         parsed = unpack(self.model)
-        begin_tflite(parsed, takes, self.metadata, reversed=self.reversed, channels_first=self.channels_first)
+        self._begin(begin_tflite, parsed, takes)
         if self.logits:
             _add_softmax(parsed)
         _name_tensors(parsed.subgraphs[0])

@@ -10,7 +10,7 @@ import numpy as np
 
 from edgevision_device import CheckError, Classifier, default_threads
 
-from ._recipes import FLOAT_RECIPES
+from ._recipes import find_recipe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,9 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Agreement", "LabelAgreement", "compare", "compare_scores", "require_agreement"]
 
-#: How far scores of a float file may lie from the source's. float32 differs by the order of sums; float16 rounds
-#: each weight by up to 2**-11 of itself.
-_LARGEST_DIFFERENCE = {"float32": 1e-3, "float16": 2e-2}
+#: Bytes of a file, all of its copies together, that are held at once.
+_COPIES = 256 * 2**20
 
 
 @dataclass(frozen=True)
@@ -104,8 +103,9 @@ def compare(
         targets: index of what each picture shows, `(n,)`; None counts a picture to the label that the source gave it.
     """
     # A core each: kernels that use one only, as those of int8x16 do, then take half the time on two.
-    workers = min(default_threads(), len(pixels_nhwc))
-    classifier, *more = (Classifier(path, threads=1) for _ in range(workers))
+    cores = default_threads()
+    workers = max(1, min(cores, len(pixels_nhwc), _COPIES // path.stat().st_size))
+    classifier, *more = (Classifier(path, threads=cores // workers) for _ in range(workers))
     with ThreadPoolExecutor(workers) as pool:
         parts = pool.map(_run, (classifier, *more), np.array_split(pixels_nhwc, workers))
     scores = np.concatenate(list(parts))
@@ -114,7 +114,8 @@ def compare(
 
 
 def _run(classifier: Classifier, pixels_nhwc: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    return np.stack([classifier.run(pixels[np.newaxis]) for pixels in pixels_nhwc])
+    scores = [classifier.run(pixels[np.newaxis]) for pixels in pixels_nhwc]
+    return np.array(scores, np.float32).reshape(len(scores), len(classifier.metadata.labels))
 
 
 def compare_scores(
@@ -169,11 +170,9 @@ def compare_scores(
 
 
 def require_agreement(name: str, recipe: str, agreement: Agreement) -> None:
-    """Raise CheckError if a float file disagrees with its source by more than its rounding explains."""
-    if recipe not in FLOAT_RECIPES:
-        return
-    tolerance = _LARGEST_DIFFERENCE[recipe]
-    if not agreement.largest_difference <= tolerance:
+    """Raise CheckError if a file, `NAME.RECIPE.FORMAT`, lies farther from its source than its recipe tolerates."""
+    tolerance = find_recipe(name.rpartition(".")[2], recipe).tolerance
+    if tolerance is not None and not agreement.largest_difference <= tolerance:
         raise CheckError(
             f"{name} disagrees with the model: scores differ by up to {agreement.largest_difference:.2g} "
             f"(allowed {tolerance:g}), {100 * agreement.same_top1:.2f} % same top-1 on {agreement.pictures} pictures; "

@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgevision_benchmarks._statistics import (
@@ -73,6 +73,7 @@ def test_unpaired_interval_equals_published_values(right_a, total_a, right_b, to
     assert unpaired_interval(0, 0, right_b, total_b) == (-1.0, 1.0)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 40), st.integers(0, 40))
 def test_unpaired_interval_stays_within_its_range(right_a, right_b):
     low, high = unpaired_interval(right_a, 40, right_b, 40)
@@ -110,6 +111,7 @@ Tables = st.integers(1, 5000).flatmap(
 )
 
 
+@settings(deadline=None)
 @given(Tables)
 def test_paired_interval_holds_what_was_measured_and_mirrors(table):
     only_a, only_b, total = table
@@ -122,6 +124,7 @@ def test_paired_interval_holds_what_was_measured_and_mirrors(table):
     assert high <= wide[1]
 
 
+@settings(deadline=None)
 @given(st.integers(1, 60), st.integers(0, 60), st.integers(0, 500))
 def test_more_pictures_without_a_difference_bring_the_interval_nearer_to_0(only_a, only_b, same):
     total = only_a + only_b + same
@@ -156,6 +159,7 @@ def test_mcnemar_p_equals_known_values(only_a, only_b, p):
     assert mcnemar_p(only_b, only_a) == pytest.approx(p, abs=1e-12)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 400), st.integers(0, 400))
 def test_mcnemar_p_is_the_tail_of_the_binomial_distribution(only_a, only_b):
     apart = only_a + only_b
@@ -227,6 +231,7 @@ def test_the_verdict_asks_the_exact_test_too():
     assert not found.distinguishable
 
 
+@settings(deadline=None)
 @given(Tables)
 def test_the_verdict_agrees_with_its_interval(table):
     only_a, only_b, total = table

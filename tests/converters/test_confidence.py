@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgevision_converters import ExportedFile, fit_confidence, fit_rejection, fit_temperature, reseal
@@ -31,11 +32,39 @@ TARGETS = np.array([0, 1, 1, 0, 2, 0, 2, 0])
 def test_the_temperature_is_the_minimum_that_scipy_finds() -> None:
     found = fit_temperature(SCORES, TARGETS)
     # scipy.optimize.minimize_scalar(method="bounded") on 1 / T, and brentq where the sum is 1.9207 more; SciPy 1.17.1
-    assert found.temperature == pytest.approx(0.45302712, abs=5e-5)
+    assert found.best == pytest.approx(0.45302712, abs=5e-5)
     assert found.interval == pytest.approx((0.17148686, 1.71622265), rel=1e-6)
-    assert (found.nll_before, found.nll_after) == pytest.approx((0.60099038, 0.49599833), rel=1e-6)
     assert (found.pictures, found.wrong) == (8, 2)
-    assert found.describe() == "temperature 0.45 (0.17 to 1.72) on 8 pictures, 2 of them named wrongly"
+    # The same with ten times as many pictures, which tell it from 1.
+    found = fit_temperature(np.tile(SCORES, (10, 1)), np.tile(TARGETS, 10))
+    assert found.temperature == found.best == pytest.approx(0.45302712, abs=5e-5)
+    assert found.interval == pytest.approx((0.32530292, 0.64691685), rel=1e-6)
+    assert (found.nll_before, found.nll_after) == pytest.approx((0.60099038, 0.49599833), rel=1e-6)
+    assert found.describe() == "temperature 0.45 (0.33 to 0.65) on 80 pictures, 20 of them named wrongly"
+
+
+def test_a_temperature_that_cannot_be_told_from_1_is_not_applied() -> None:
+    found = fit_temperature(SCORES, TARGETS)
+    assert found.temperature == 1
+    assert found.nll_after == found.nll_before
+    assert found.describe() == (
+        "temperature 1: 0.45 (0.17 to 1.72) fits best and cannot be told from 1 on 8 pictures, 2 of them named wrongly"
+    )
+    # Answers that are all alike say next to nothing; the ends lie outside of what is searched.
+    found = fit_temperature(np.tile([0.51, 0.49], (30, 1)), np.arange(30) % 15 // 8)
+    assert (found.temperature, found.interval, found.wrong) == (1, (None, None), 14)
+    assert "(below 0.1 to above 10) fits best and cannot be told from 1" in found.describe()
+
+
+def test_an_end_outside_of_what_is_searched_is_marked() -> None:
+    # Two of 40 answers are wrong, and each is unsure: scores may be much sharper, unknown how much.
+    found = fit_temperature(np.tile([0.61, 0.39], (40, 1)), (np.arange(40) < 2).astype(int))
+    assert found.best is not None
+    assert found.interval is not None
+    assert found.temperature == found.best < 0.2
+    assert found.interval[0] is None
+    assert found.describe().startswith(f"temperature {found.best:.2f} (below 0.1 to ")
+    assert json.loads(json.dumps(dataclasses.asdict(found)))["interval"][0] is None
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -50,9 +79,12 @@ def test_what_was_sharpened_is_softened_again(sharpness: float) -> None:
     # The labels are as likely as the scores say; then these are sharpened.
     targets = np.array([generator.choice(10, p=row) for row in softmax(logits)])
     found = fit_temperature(softmax(sharpness * logits), targets)
-    assert found.temperature == pytest.approx(sharpness, rel=0.08)
+    assert found.best == pytest.approx(sharpness, rel=0.08)
+    assert found.temperature == (1 if sharpness == 1 else found.best)
     assert found.interval is not None
     low, high = found.interval
+    assert low is not None
+    assert high is not None
     assert low < sharpness < high
     assert found.nll_after <= found.nll_before
     assert found.nll_after == pytest.approx(fit_temperature(softmax(logits), targets).nll_after, abs=1e-3)
@@ -95,6 +127,7 @@ def test_what_is_no_score_is_refused(bad: float) -> None:
 Answers = st.lists(st.tuples(st.sampled_from([0.3, 0.5, 0.7, 0.8, 0.9, 0.99]), st.booleans()), min_size=1, max_size=40)
 
 
+@settings(deadline=None)
 @given(Answers, st.sampled_from([0.0, 0.01, 0.1, 0.25, 0.5, 0.9]))
 def test_no_other_threshold_accepts_more_with_so_few_mistakes(
     answers: Sequence[tuple[float, bool]], max_error: float
@@ -196,6 +229,8 @@ def test_pictures_and_shares_that_do_not_fit_are_refused(
     path = exported["patches.int8.tflite"].path
     with pytest.raises(UsageError, match="got 0 pictures and 0 labels"):
         fit_confidence(path, faint[:0], held_out.targets[:0])
+    with pytest.raises(UsageError, match="got 0 pictures and 0 labels"):
+        fit_temperature(np.zeros((0, 4)), held_out.targets[:0])
     with pytest.raises(UsageError, match="got 60 pictures and 3 labels"):
         fit_confidence(path, faint, held_out.targets[:3])
     for share in (-0.1, 1.0, math.nan):

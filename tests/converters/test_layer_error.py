@@ -147,6 +147,20 @@ def test_recipes_that_compute_in_float_have_no_steps(
     # An infinite ratio has no number in JSON.
     records = json.loads(json.dumps([each.to_record() for each in found], allow_nan=False))
     assert [each["snr_db"] is None for each in records] == [each.snr_db == math.inf for each in found]
+    assert [each["exact"] for each in records] == [each.snr_db == math.inf for each in found]
+
+
+def test_a_dead_layer_is_not_taken_for_a_perfect_one(int8: bytes, float32: bytes, held_out: Any) -> None:
+    parsed = unpack(float32)
+    graph = parsed.subgraphs[0]
+    for tensor in graph.tensors:
+        if tensor.name in (b"third/weights", b"third/bias"):
+            parsed.buffers[tensor.buffer].data = np.zeros_like(parsed.buffers[tensor.buffer].data)
+    found = {each.layer: each for each in layer_errors(int8, pack(parsed), held_out.pixels[:4])}
+    record = json.loads(json.dumps(found["third"].to_record(), allow_nan=False))
+    assert record["snr_db"] is record["total_snr_db"] is None
+    assert record["exact"] is record["total_exact"] is False
+    assert worst_layers(list(found.values()), 1) == [found["third"]]
 
 
 def test_files_of_other_networks_are_refused(float32: bytes, held_out: Any) -> None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from edgevision_converters import SourceModel, load_keras_model
+from edgevision_converters import SourceModel, export_model, load_keras_model
+from edgevision_converters._keras_source import pictures_per_call
 from edgevision_device import FileError, Normalization, UsageError, __version__
 
 if TYPE_CHECKING:
@@ -290,3 +291,56 @@ def test_a_loaded_sequential_is_known_by_its_rescaling(suffix: str, tmp_path: Pa
     assert source.scores(pixels) == pytest.approx(behind, abs=1e-6)
     with pytest.raises(UsageError, match="leave out --pixels"):
         SourceModel.of(loaded, LABELS, name="mine", pixels="0..1")
+
+
+def test_scores_do_not_depend_on_how_many_pictures_are_given() -> None:
+    """Large pictures go through the model a few at a time: Keras keeps every layer's output until a call ends."""
+    import keras
+
+    given: list[int] = []
+
+    class Counting(keras.layers.Layer):
+        def call(self, x: Any) -> Any:
+            given.append(x.shape[0])
+            return x
+
+    inputs = keras.Input((200, 160, 3))
+    x = Counting()(keras.layers.Conv2D(4, 5, 8)(inputs))
+    model = keras.Model(inputs, keras.layers.Dense(4, activation="softmax")(keras.layers.GlobalMaxPooling2D()(x)))
+    source = SourceModel.of(model, LABELS, name="x", pixels="0..1")
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 200, 160, 3), np.uint8)
+    given.clear()
+    together = source.scores(pixels)
+    assert given == [12, 12, 6]
+    assert together.shape == (30, 4)
+    alone = np.concatenate([source.scores(each[np.newaxis]) for each in pixels])
+    assert np.allclose(together, alone, atol=1e-6)
+
+
+def test_a_call_has_fewer_pictures_the_larger_they_are() -> None:
+    assert [pictures_per_call(size) for size in ((28, 28), (160, 200), (224, 224), (2000, 1000))] == [64, 12, 7, 1]
+
+
+def test_a_network_is_converted_once_for_all_recipes_of_a_format(
+    model: keras.Model, calibration: Any, held_out: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import tensorflow as tf
+    import tf2onnx
+
+    made: list[str] = []
+
+    def counted(name: str, convert: Callable[..., Any]) -> Callable[..., Any]:
+        def convert_and_count(*args: Any, **options: Any) -> Any:
+            made.append(name)
+            return convert(*args, **options)
+
+        return convert_and_count
+
+    converter = tf.lite.TFLiteConverter
+    monkeypatch.setattr(converter, "from_concrete_functions", counted("tflite", converter.from_concrete_functions))
+    monkeypatch.setattr(tf2onnx.convert, "from_function", counted("onnx", tf2onnx.convert.from_function))
+    source = SourceModel.of(model, LABELS, name="once")
+    files = export_model(source, tmp_path, verification=held_out.pixels[:4], calibration=calibration)
+    assert len(files) == 10
+    # The whole, and the network behind the normalization, which int8 files start with.
+    assert sorted(made) == ["onnx", "onnx", "tflite", "tflite"]

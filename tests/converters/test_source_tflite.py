@@ -272,7 +272,7 @@ def test_what_is_no_foreign_tflite_file_is_refused(source: Any, write: Any, mode
     assert refusal(write(sealed)) == f"{path} was written by edgevision; export the model that it was made from"
     for keep in (0.5, 0.9):
         cut = models["plain"][: int(keep * len(models["plain"]))]
-        assert str(path) in refusal(write(cut)) or "the model" in refusal(write(cut))
+        assert refusal(write(cut)) == f"{path} is no TFLite file that can be read; copy it again"
 
 
 def test_constants_and_operators_are_added(models: dict[str, bytes], held_out: Any) -> None:

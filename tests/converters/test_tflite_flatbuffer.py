@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from edgevision_converters import (
     Calibration,
     ExportedFile,
     SourceModel,
+    _keras_source,
     _tensorflow_graph,
     _tflite,
     _tflite_edit,
@@ -95,11 +97,12 @@ def test_a_small_file_computes_what_the_converter_wrote(
     small = read_model_file(exported[f"patches.{recipe}.tflite"].path).model
     for module in (_tensorflow_graph, _tflite):
         monkeypatch.setattr(module, "name_tensors", lambda parsed, layers: None)
-    for module in (_tensorflow_graph, _tflite, _tflite_edit):
+    for module in (_keras_source, _tensorflow_graph, _tflite, _tflite_edit):
         monkeypatch.setattr(module, "compact", lambda parsed: None)
-    for module in (_tensorflow_graph, _tflite, _tflite_weights):
+    for module in (_keras_source, _tensorflow_graph, _tflite, _tflite_weights):
         monkeypatch.setattr(module, "pack", plain_pack)
-    plain = _tflite.convert_tflite(source, recipe, calibration.pixels_nhwc)
+    fresh = dataclasses.replace(source)  # which has converted nothing yet
+    plain = _tflite.TfliteConversion(fresh, calibration.pixels_nhwc).convert(recipe)
     # The small file holds TFLite Metadata already, the plain one not yet.
     assert len(small) < len(plain)
     pixels = held_out.pixels

@@ -9,11 +9,11 @@ import pytest
 
 from edgevision_converters import float_operators
 from edgevision_converters._correct import correct
-from edgevision_converters._operators import Linear, UnknownGraphError, channel_ranges, run_operator, walk
+from edgevision_converters._operators import Flow, Linear, UnknownGraphError, activation_ranges, run_operator, walk
 from edgevision_converters._rounding import best_steps, covariance
-from edgevision_converters._tflite_calibration import Calibrated
+from edgevision_converters._tflite_calibration import Calibrated, quantize_16, spread
 from edgevision_converters._tflite_flatbuffer import pack, unpack
-from edgevision_converters._tflite_int8 import Int8Quantizer
+from edgevision_converters._tflite_int8 import Int8Quantizer, quantize_16_fitted
 
 if TYPE_CHECKING:
     import keras
@@ -79,11 +79,11 @@ def numbers_of(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     return ((pixels.astype(np.float32) - 127) / 128).astype(np.float32)
 
 
-def run(model: bytes, inputs: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+def run(model: bytes, inputs: npt.NDArray[Any], kernels: str = "AUTO") -> npt.NDArray[np.float32]:
     """Return the outputs, `(n, labels)`."""
-    from ai_edge_litert.interpreter import Interpreter
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-    interpreter: Any = Interpreter(model_content=model)
+    interpreter: Any = Interpreter(model_content=model, experimental_op_resolver_type=OpResolverType[kernels])
     interpreter.allocate_tensors()
     out = []
     for each in inputs:
@@ -233,7 +233,7 @@ def test_other_networks_are_left_no_worse(body: Any) -> None:
     float_model = float_tflite(keras.Model(inputs, keras.layers.Dense(LABELS)(body(inputs))))
     pixels, others = drawn(24, seed=2), drawn(40, seed=8)
     quantizer = Int8Quantizer.of(float_model, numbers_of(pixels), pixels)
-    assert quantizer.separable
+    assert len(list(walk(unpack(float_model), numbers_of(pixels[:1])))) >= 3  # so it is fitted
     faithful = quantizer.quantize()
     truth = run(float_model, numbers_of(others))
     plain = np.abs(run(quantizer.calibrated.quantize(), others) - truth).mean()
@@ -273,9 +273,9 @@ def test_an_unknown_graph_is_quantized_all_the_same() -> None:
     float_model = float_tflite(model)
     pixels = drawn(8, seed=2)
     with pytest.raises(UnknownGraphError, match="SPLIT"):
-        channel_ranges(unpack(float_model), numbers_of(pixels))
-    quantized = Int8Quantizer.of(float_model, numbers_of(pixels), pixels).quantize()
-    assert quantized == Calibrated.of(float_model, numbers_of(pixels)).quantize()
+        next(walk(unpack(float_model), numbers_of(pixels)))
+    quantizer = Int8Quantizer.of(float_model, numbers_of(pixels), pixels)
+    assert quantizer.quantize() == quantizer.calibrated.quantize()
 
 
 def test_an_operator_runs_as_in_its_model(network_bytes: bytes, calibration_pixels: npt.NDArray[np.uint8]) -> None:
@@ -284,3 +284,83 @@ def test_an_operator_runs_as_in_its_model(network_bytes: bytes, calibration_pixe
     *_, (last, inputs, output) = walk(parsed, numbers)
     assert np.allclose(output, run(network_bytes, numbers), atol=1e-5)
     assert np.array_equal(run_operator(parsed, last, inputs), output)
+
+
+def test_ranges_are_those_of_the_operators_run_alone(
+    network_bytes: bytes, calibration_pixels: npt.NDArray[np.uint8]
+) -> None:
+    numbers = numbers_of(calibration_pixels)
+    found = activation_ranges(network_bytes, numbers)
+    assert found.pop(int(unpack(network_bytes).subgraphs[0].inputs[0])) == (numbers.min(), numbers.max())
+    for operator, _, output in walk(unpack(network_bytes), numbers):
+        assert found.pop(int(operator.outputs[0])) == pytest.approx((output.min(), output.max()), rel=1e-5, abs=1e-5)
+    assert not found
+
+
+def test_a_model_with_a_memory_has_the_calibrators_ranges(network_bytes: bytes) -> None:
+    parsed = unpack(network_bytes)
+    parsed.subgraphs[0].tensors[-1].isVariable = True
+    with pytest.raises(UnknownGraphError):
+        activation_ranges(pack(parsed), numbers_of(drawn(2, seed=1)))
+    parsed = unpack(network_bytes)
+    parsed.subgraphs.append(unpack(network_bytes).subgraphs[0])
+    with pytest.raises(UnknownGraphError):
+        activation_ranges(pack(parsed), numbers_of(drawn(2, seed=1)))
+
+
+def test_graphs_have_one_walker(network_bytes: bytes, calibration_pixels: npt.NDArray[np.uint8]) -> None:
+    """What no later operator reads is forgotten: nothing but the last output is left."""
+    parsed = unpack(network_bytes)
+    flow = Flow(parsed, numbers_of(calibration_pixels[:2]))
+    widest = 0
+    for operator in parsed.subgraphs[0].operators:
+        flow.advance(operator)
+        widest = max(widest, len(flow.known))
+    assert list(flow.known) == [int(parsed.subgraphs[0].outputs[0])]
+    assert widest == 2  # the shortcut and what is added to it
+    with pytest.raises(UnknownGraphError):
+        flow.advance(parsed.subgraphs[0].operators[0])
+
+
+def test_pictures_are_spread_over_all() -> None:
+    for pictures, most in ((1, 1), (5, 8), (100, 32), (100, 100), (2000, 64)):
+        chosen = spread(pictures, most)
+        assert len(set(chosen.tolist())) == min(pictures, most)
+        assert (chosen[0], chosen[-1]) == (0, pictures - 1)
+        assert np.ptp(np.diff(chosen)) <= 1 if len(chosen) > 1 else True
+
+
+def test_sixteen_bit_files_are_fitted_too(network_bytes: bytes, calibration_pixels: npt.NDArray[np.uint8]) -> None:
+    numbers = numbers_of(calibration_pixels)
+    plain, fitted = quantize_16(network_bytes, numbers), quantize_16_fitted(network_bytes, numbers)
+    others = numbers_of(drawn(60, seed=7))
+    truth = run(network_bytes, others)
+    errors = [float(np.abs(run(each, others) - truth).mean()) for each in (plain, fitted)]
+    assert errors[1] < 0.8 * errors[0], errors
+    # The plain C++ of the reference kernels reads scales and biases as the optimized ones do.
+    assert np.abs(run(fitted, others, "BUILTIN_REF") - run(fitted, others)).max() < 0.1 * errors[1]
+
+
+def test_biases_and_scales_of_sixteen_bit_files_are_what_kernels_take(
+    network_bytes: bytes, calibration_pixels: npt.NDArray[np.uint8]
+) -> None:
+    """LiteRT's quantization specification: symmetric, per channel, a bias in steps of input times weights."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    parsed = unpack(quantize_16_fitted(network_bytes, numbers_of(calibration_pixels)))
+    tensors = parsed.subgraphs[0].tensors
+    layers = [found for each in parsed.subgraphs[0].operators if (found := Linear.of(parsed, each)) is not None]
+    assert len(layers) == 9
+    for layer in layers:
+        assert layer.bias is not None
+        given, weights, bias = (tensors[int(index)] for index in layer.operator.inputs)
+        kinds = (schema.TensorType.INT16, schema.TensorType.INT8, schema.TensorType.INT64)
+        assert (given.type, weights.type, bias.type) == kinds
+        channels = layer.matrix.shape[1]
+        for each in (weights, bias):
+            assert len(each.quantization.scale) == len(each.quantization.zeroPoint) == channels
+            assert not np.any(each.quantization.zeroPoint)
+        product = given.quantization.scale[0] * np.asarray(weights.quantization.scale)
+        assert np.asarray(bias.quantization.scale) == pytest.approx(product, rel=1e-6)
+        assert weights.quantization.quantizedDimension == (3 if layer.depthwise else 0)
+        assert np.abs(layer.weights.astype(int)).max() <= 127

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgevision_converters import SourceModel
-from edgevision_converters._tflite import convert_tflite
+from edgevision_converters._tflite import TfliteConversion
 from edgevision_converters._tflite_flatbuffer import builtin_code, unpack
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def described(model: keras.Model) -> list[str]:
     generator = np.random.default_rng(0)
     # Constants that are equal, as fresh biases are, would become one.
     model.set_weights([generator.uniform(0.1, 1, weights.shape) for weights in model.get_weights()])
-    parsed = unpack(convert_tflite(SourceModel.of(model, ("a", "b"), name="names"), "float32", None))
+    parsed = unpack(TfliteConversion(SourceModel.of(model, ("a", "b"), name="names"), None).convert("float32"))
     graph = parsed.subgraphs[0]
     codes = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
 

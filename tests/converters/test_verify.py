@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from edgevision_converters import ExportedFile, compare, compare_scores
+from edgevision_converters import RECIPES, ExportedFile, compare, compare_scores
+from edgevision_converters import _verify as verify
+from edgevision_device import CheckError, FileError
 
 if TYPE_CHECKING:
     from edgevision_converters import SourceModel
@@ -70,3 +72,55 @@ def test_a_file_is_compared_in_its_runtime(
     record = json.loads(json.dumps(found.to_record()))
     assert record["labels"][0]["label"] == "red"
     assert record["mean_score_difference"] == found.mean_difference
+
+
+def test_workers_share_the_pictures_in_order_and_do_not_copy_a_large_file(
+    exported: dict[str, ExportedFile], source: SourceModel, held_out: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = exported["patches.float32.tflite"].path
+    expected = source.scores(held_out.pixels)
+    opened: list[int] = []
+
+    class Counted(verify.Classifier):
+        def __init__(self, path: Any, *, threads: int) -> None:
+            opened.append(threads)
+            super().__init__(path, threads=threads)
+
+    monkeypatch.setattr(verify, "Classifier", Counted)
+    monkeypatch.setattr(verify, "default_threads", lambda: 4)
+    for copies, threads in ((4, [1, 1, 1, 1]), (2, [2, 2]), (1, [4]), (0.5, [4])):
+        opened.clear()
+        monkeypatch.setattr(verify, "_COPIES", int(copies * path.stat().st_size))
+        found = compare(path, held_out.pixels[:23], expected[:23])
+        assert opened == threads
+        # Pictures that had changed places would be far from what is expected.
+        assert found.largest_difference < 1e-3
+        assert found.pictures == 23
+
+
+def test_what_is_wrong_in_a_worker_is_said_as_without(exported: dict[str, ExportedFile], held_out: Any) -> None:
+    path = exported["patches.float32.tflite"].path
+    small = held_out.pixels[:4, :5]
+    with pytest.raises(FileError) as alone:
+        verify.Classifier(path).run(small[:1])
+    with pytest.raises(FileError) as raised:
+        compare(path, small, np.zeros((4, 4), np.float32))
+    assert str(raised.value) == str(alone.value)
+    with pytest.raises(ValueError, match="at least one picture"):
+        compare(path, held_out.pixels[:0], np.zeros((0, 4), np.float32))
+
+
+@pytest.mark.parametrize(("format", "name"), [(format, name) for format in RECIPES for name in RECIPES[format]])
+def test_a_file_is_judged_by_the_tolerance_of_its_recipe(format: str, name: str) -> None:
+    tolerance, file = RECIPES[format][name].tolerance, f"a.b.{name}.{format}"
+
+    def agreement(difference: float) -> verify.Agreement:
+        return verify.Agreement(4, 1.0, difference, "litert", 0.0, ())
+
+    if tolerance is None:
+        verify.require_agreement(file, name, agreement(1.0))
+        return
+    verify.require_agreement(file, name, agreement(tolerance))
+    for difference in (1.001 * tolerance, float("nan")):
+        with pytest.raises(CheckError, match=f"allowed {tolerance:g}"):
+            verify.require_agreement(file, name, agreement(difference))

@@ -13,7 +13,7 @@ from typing import Any, cast
 import keras
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import layers
 
@@ -24,6 +24,7 @@ from edgevision._networks import NETWORKS, RANDOM
 from edgevision_device import FileError, UsageError
 
 
+@settings(deadline=None)
 @given(size=st.integers(1, 40), kernel=st.integers(1, 9), stride=st.integers(1, 5), padding=st.integers(0, 4))
 def test_the_formula_counts_the_places_of_a_window(size: int, kernel: int, stride: int, padding: int) -> None:
     places = len(range(0, size + 2 * padding - kernel + 1, stride))
