@@ -106,7 +106,11 @@ def _said(metadata: Metadata) -> str:
         f"{width} x {height} pixels, {metadata.resize}",
         f"{len(metadata.labels):,} labels: {labels}{', …' if len(metadata.labels) > _NAMED else ''}",
     ]
-    for verb, origin in (("trained", metadata.trained_on), ("calibrated", metadata.calibrated_on)):
+    for verb, origin in (
+        ("trained", metadata.trained_on),
+        ("calibrated", metadata.calibrated_on),
+        ("confidence fitted", metadata.fitted_on),
+    ):
         if origin is not None:
             parts.append(f"{verb} on {origin.name}, {origin.pictures:,} pictures")
     parts.append(f"temperature {metadata.temperature:g}")

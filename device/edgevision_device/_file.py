@@ -133,9 +133,9 @@ def read_model_file(path: str | os.PathLike[str], given: Optional[Metadata] = No
 def _format_of(path: Path, content: bytes) -> str:
     if content[4:8] == b"TFL3":
         return "tflite"
-    if path.suffix == ".onnx":
+    if path.suffix.lower() == ".onnx":
         return "onnx"
-    if path.suffix == ".tflite":
+    if path.suffix.lower() == ".tflite":
         raise DamagedFileError(
             f"{path} is no TFLite file (no TFL3 mark, {len(content)} bytes); copy or export it again"
         )
