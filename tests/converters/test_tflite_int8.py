@@ -177,6 +177,18 @@ def test_rounding_knows_which_inputs_are_alike() -> None:
     assert np.array_equal(alone, nearest)
 
 
+def test_channels_are_rounded_as_each_alone() -> None:
+    """So many that their products are computed in pieces."""
+    generator = np.random.default_rng(2)
+    shared = covariance(generator.normal(size=(300, 70)) + generator.normal(size=(300, 1)), np.zeros(70))
+    weights = generator.normal(size=(70, 1500))
+    scale = np.abs(weights).max(axis=0) / 7
+    together = best_steps(weights, scale, shared)
+    assert not np.array_equal(together, np.rint(weights / scale))
+    for one in (slice(0, 1), slice(700, 703), slice(1499, 1500)):
+        assert np.array_equal(best_steps(weights[:, one], scale[one], shared), together[:, one])
+
+
 def test_depthwise_layout_is_one_problem_per_channel() -> None:
     generator = np.random.default_rng(1)
     inputs = generator.normal(size=(50, 9, 3)) + 1
