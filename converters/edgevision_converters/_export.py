@@ -22,6 +22,7 @@ from edgevision_device import (
 from ._confidence import ConfidenceFit, Labelled, check_max_error, fit_confidence, reseal
 from ._onnx import convert_onnx
 from ._recipes import RECIPES, chosen
+from ._source import first_line
 from ._tflite import TfliteConversion
 from ._tflite_flatbuffer import add_tflite_metadata
 from ._verify import Agreement, compare, require_agreement
@@ -113,7 +114,7 @@ def export_model(
         labelled: pictures of the val part, on which temperature and reject threshold of each file are fitted; None
             leaves them at 1 and 0.
         overwrite: replace files that exist.
-        on_start: called with each file's name before its conversion.
+        on_start: called before each file's conversion with its name, and how many there are.
         conversion: of this source and these calibration pictures, where several calls are to share what takes long.
 
     Returns:
@@ -143,8 +144,8 @@ def export_model(
     pixels = calibration.pixels_nhwc if calibration else None
     tflite = conversion or TfliteConversion(source, pixels)
     exported: list[ExportedFile] = []
-    for format, recipe, target in plan:
-        on_start(target.name)
+    for place, (format, recipe, target) in enumerate(plan):
+        on_start(f"{target.name} ({place + 1} of {len(plan)})" if len(plan) > 1 else target.name)
         metadata = dataclasses.replace(
             source.metadata,
             recipe=recipe,
@@ -160,7 +161,7 @@ def export_model(
         except (EdgevisionError, OSError):
             raise
         except Exception as error:  # every step of a converter has errors of its own
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+            reason = first_line(error)
             raise FileError(
                 f"{target.name} cannot be made from this model: {reason}; leave it out with --formats or --recipes"
             ) from error

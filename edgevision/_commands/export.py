@@ -54,14 +54,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fit-confidence",
         action="store_true",
-        help="fit the temperature of each file on the val part of those pictures, by their labels",
+        help="fit the temperature of each file on the val part of those pictures, by their labels; it stays 1 where val "
+        "cannot tell it from 1",
     )
     parser.add_argument(
         "--max-error",
         type=float,
         metavar="SHARE",
         help="with --fit-confidence: also the reject threshold at which at most this share of accepted answers is "
-        "wrong, such as 0.01",
+        "wrong, such as 0.01, on the val part that it is chosen on; expect more on other pictures",
     )
     parser.add_argument("--data-dir", metavar="DIR", help="where the files of fashion-mnist lie")
     parser.add_argument("--weights", metavar="FILE", help="ImageNet weights (default: those of edgevision[pretrained])")
