@@ -54,8 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fit-confidence",
         action="store_true",
-        help="fit the temperature of each file on the val part of those pictures, by their labels; it stays 1 where val "
-        "cannot tell it from 1",
+        help="fit the temperature of each file on the val part of those pictures, by their labels; it stays 1 where "
+        "val cannot tell it from 1",
     )
     parser.add_argument(
         "--max-error",
