@@ -119,10 +119,15 @@ def _report(prog: str, error: BaseException) -> int:
         print(f"{prog}: interrupted", file=sys.stderr)
         return 128 + signal.SIGINT
     if isinstance(error, BrokenPipeError):
-        # The reader of our output (head, less) has gone: no error of ours. Python would complain at exit otherwise.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader of our output (head, less) has gone: no error of ours.
+        _forget_stdout()
         return 128 + signal.SIGPIPE
     if isinstance(error, OSError):
+        try:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+        except OSError:
+            _forget_stdout()
         advice = {
             errno.ENOSPC: "; free some space, or choose another place",
             errno.EACCES: "; change its permissions, or choose another place",
@@ -132,6 +137,11 @@ def _report(prog: str, error: BaseException) -> int:
         return 2
     print(f"{prog}: error: {error}", file=sys.stderr)
     return error.exit_code if isinstance(error, EdgevisionError) else 2
+
+
+def _forget_stdout() -> None:
+    """Let what cannot be written go: Python would try again at exit, complain, and exit with 120."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def device_commands() -> dict[str, str]:

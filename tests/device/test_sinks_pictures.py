@@ -6,6 +6,7 @@ import itertools
 import os
 import threading
 import time
+import types
 from pathlib import Path
 from typing import Any, Optional
 
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 from edgevision_device import Health, StreamResult, UsageError, find_labelled
-from edgevision_device._sinks import Background
+from edgevision_device._sinks import Background, _snapshots
 from edgevision_device._sinks._overlay import draw_result
 from edgevision_device._sinks._snapshots import Snapshots, folder_name
 from edgevision_device._sinks._video import Video, check_video
@@ -212,12 +213,15 @@ def test_two_of_the_same_moment_are_two_files(tmp_path: Path) -> None:
     assert len(list((tmp_path / "cat").iterdir())) == 3
 
 
-def test_snapshots_keep_their_distance(tmp_path: Path) -> None:
-    sink = Snapshots(tmp_path, interval_s=0.3)
-    ends_s = time.monotonic() + 0.45
-    while time.monotonic() < ends_s:
-        sink.write(result_of(score=0.2))
-    assert len(list((tmp_path / "unsure").iterdir())) == 2
+def test_snapshots_keep_their_distance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = 0.0
+    monkeypatch.setattr(_snapshots, "time", types.SimpleNamespace(monotonic=lambda: now_s))
+    sink = Snapshots(tmp_path, interval_s=2.0)
+    kept_s: list[float] = []
+    for now_s in (100.0, 100.5, 101.9, 102.0, 103.9, 110.0, 111.0):
+        if sink.take(result_of(score=0.2)) is not None:
+            kept_s.append(now_s)
+    assert kept_s == [100.0, 102.0, 110.0]
 
 
 def test_snapshots_have_a_limit_that_outlives_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
