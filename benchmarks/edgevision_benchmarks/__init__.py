@@ -8,7 +8,7 @@ print(report.files[0].measured.top1.describe())
 write_report(report, "report")
 ```
 
-`report.json` holds one object, `Report.to_record()`:
+`read_report("report")` reads it back. `report.json` holds one object, `Report.to_record()`:
 
     format                1; a reader refuses what it does not know
     edgevision, created   the version that measured, and when (UTC, ISO 8601)
@@ -46,6 +46,7 @@ from ._data import refuse_seen, seen_pictures
 from ._html import render_html
 from ._measure import OnProgress, benchmark
 from ._outputs import write_report
+from ._reading import read_report
 from ._report import FileResult, Measurement, Pictures, Report, Settings
 from ._statistics import (
     Accuracy,
@@ -81,6 +82,7 @@ __all__ = [
     "paired_interval",
     "print_table",
     "read_conditions",
+    "read_report",
     "refuse_seen",
     "render_html",
     "seen_pictures",
