@@ -178,6 +178,7 @@ print(*commands)
         (
             "edgevision",
             {"demo", "train", "sweep", "look", "models", "layers", "export", "verify", "benchmark", "imagenet"}
+            | {"report"}
             | {"classify", "stream", "check", "service"},
         ),
         ("edgevision_device", {"classify", "stream", "check", "service"}),

@@ -43,6 +43,7 @@ from . import _command as command
 from ._calibration_error import CalibrationError, ScoreBin, calibration_error
 from ._conditions import Conditions, read_conditions
 from ._data import refuse_seen, seen_pictures
+from ._gate import Gate, Verdict, judge, parse_gate
 from ._html import render_html
 from ._measure import OnProgress, benchmark
 from ._outputs import write_report
@@ -66,6 +67,7 @@ __all__ = [
     "CalibrationError",
     "Conditions",
     "FileResult",
+    "Gate",
     "Measurement",
     "OnProgress",
     "PairedDifference",
@@ -73,18 +75,22 @@ __all__ = [
     "Report",
     "ScoreBin",
     "Settings",
+    "Verdict",
     "benchmark",
     "calibration_error",
     "command",
     "compare_paired",
+    "judge",
     "main",
     "mcnemar_p",
     "paired_interval",
+    "parse_gate",
     "print_table",
     "read_conditions",
     "read_report",
     "refuse_seen",
     "render_html",
+    "report_commands",
     "seen_pictures",
     "unpaired_interval",
     "wilson_interval",
@@ -92,12 +98,19 @@ __all__ = [
 ]
 
 
+def report_commands() -> dict[str, str]:
+    """Return the subcommands that work on finished reports, and their modules; see `device_commands` of the device."""
+    return {name: f"{__package__}._commands.{name}" for name in ("report",)}
+
+
 def main(argv: Optional[Sequence[str]] = None) -> int:
-    """Run `edgevision-benchmark`."""
+    """Run `edgevision-benchmark`: it measures, unless its first word is one of `report_commands`."""
+    names = " and ".join(f"`edgevision-benchmark {name} --help`" for name in report_commands())
     return run_cli(
         "edgevision-benchmark",
-        "Measure accuracy, latency, memory and size of model files on labelled pictures.",
-        {"": command},
+        f"Measure accuracy, latency, memory and size of model files on labelled pictures. What works on finished "
+        f"reports: {names}.",
+        {"": command, **report_commands()},
         argv,
         version=__version__,
     )

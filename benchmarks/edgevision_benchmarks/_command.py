@@ -12,6 +12,8 @@ from typing import Optional
 
 from edgevision_device import add_foreign_arguments, add_runtime_arguments, describe_foreign
 
+from ._commands.gate import add_gate, print_verdicts
+from ._gate import judge
 from ._measure import OnProgress, benchmark
 from ._outputs import check_report, to_json, write_report
 
@@ -23,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", nargs="+", metavar="FILE", help="a .tflite or .onnx file")
     parser.add_argument("--data", required=True, metavar="FOLDER", help="FOLDER/<label>/*, or FOLDER/test/<label>/*")
     parser.add_argument("--out", metavar="DIR", help="write report.json and report.html there")
+    add_gate(parser)
     parser.add_argument("--runs", type=int, metavar="N", help="runs to time (default: 200, at most 8 s, at least 30)")
     parser.add_argument("--warmup", type=int, metavar="N", help="runs before those (default: 20, at most 2 s)")
     add_runtime_arguments(parser)
@@ -38,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, data_name: Optional[str] = None) -> int:
-    """Do the work; return 1 if a file could not be measured.
+    """Do the work; return 1 if a file could not be measured or failed a gate.
 
     Args:
         args: of `add_arguments`, and `command_line` of `run_cli`.
@@ -72,9 +75,11 @@ def run(args: argparse.Namespace, data_name: Optional[str] = None) -> int:
         sys.stdout.write(to_json(report))
     else:
         print_table(report)
+    verdicts = judge(report, args.gate)
+    print_verdicts(verdicts, sys.stderr if args.json else sys.stdout)
     if written:
         print(f"wrote {' and '.join(str(path) for path in written)}", file=sys.stderr)
-    return 1 if any(file.error for file in report.files) else 0
+    return int(any(file.error for file in report.files) or not all(verdict.passed for verdict in verdicts))
 
 
 @contextmanager
