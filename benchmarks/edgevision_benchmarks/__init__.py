@@ -41,6 +41,7 @@ from edgevision_device import run_cli
 
 from . import _command as command
 from ._calibration_error import CalibrationError, ScoreBin, calibration_error
+from ._choice import Alternative, Budget, Choice, Excluded, choose
 from ._conditions import Conditions, read_conditions
 from ._data import refuse_seen, seen_pictures
 from ._gate import Gate, Verdict, judge, parse_gate
@@ -64,8 +65,12 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Accuracy",
+    "Alternative",
+    "Budget",
     "CalibrationError",
+    "Choice",
     "Conditions",
+    "Excluded",
     "FileResult",
     "Gate",
     "Measurement",
@@ -78,6 +83,7 @@ __all__ = [
     "Verdict",
     "benchmark",
     "calibration_error",
+    "choose",
     "command",
     "compare_paired",
     "judge",
@@ -100,7 +106,7 @@ __all__ = [
 
 def report_commands() -> dict[str, str]:
     """Return the subcommands that work on finished reports, and their modules; see `device_commands` of the device."""
-    return {name: f"{__package__}._commands.{name}" for name in ("report",)}
+    return {name: f"{__package__}._commands.{name}" for name in ("choose", "report")}
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:

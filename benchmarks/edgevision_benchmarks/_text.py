@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["interval_text", "ms_text", "percent_text", "size_text"]
+__all__ = ["interval_text", "ms_text", "percent_text", "points_text", "size_text"]
 
 
 def percent_text(share: float) -> str:
@@ -21,6 +21,16 @@ def interval_text(interval: tuple[float, float]) -> str:
     '95.4–100.0'
     """
     return "\u2013".join(percent_text(share) for share in interval)
+
+
+def points_text(share: float) -> str:
+    """Write a difference of shares in percentage points, with its sign.
+
+    >>> [points_text(share) for share in (-0.00312, 0.0001, 0.25)]
+    ['−0.3', '0.0', '+25.0']
+    """
+    points = round(100 * share, 1)
+    return f"{points:+.1f}".replace("-", "\N{MINUS SIGN}") if points else "0.0"
 
 
 def ms_text(milliseconds: float) -> str:
