@@ -47,6 +47,7 @@ from ._data import refuse_seen, seen_pictures
 from ._gate import Gate, Verdict, judge, parse_gate
 from ._html import render_html
 from ._measure import OnProgress, benchmark
+from ._merge import Device, Merged, MergedRow, MergedTable, merge, write_merged
 from ._outputs import write_report
 from ._reading import read_report
 from ._report import FileResult, Measurement, Pictures, Report, Settings
@@ -70,10 +71,14 @@ __all__ = [
     "CalibrationError",
     "Choice",
     "Conditions",
+    "Device",
     "Excluded",
     "FileResult",
     "Gate",
     "Measurement",
+    "Merged",
+    "MergedRow",
+    "MergedTable",
     "OnProgress",
     "PairedDifference",
     "Pictures",
@@ -89,6 +94,7 @@ __all__ = [
     "judge",
     "main",
     "mcnemar_p",
+    "merge",
     "paired_interval",
     "parse_gate",
     "print_table",
@@ -100,6 +106,7 @@ __all__ = [
     "seen_pictures",
     "unpaired_interval",
     "wilson_interval",
+    "write_merged",
     "write_report",
 ]
 

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Optional
 
 from edgevision_device import UsageError
 
-from ._conditions import Conditions
+from ._page import condition_facts, machine_name, render_page
 from ._plot import arrange
 from ._report import FileResult, Measurement, Report
 from ._statistics import Accuracy
 from ._table import COLUMNS, best_texts, notes
-from ._text import interval_text, ms_text, percent_text, size_text
 
 __all__ = ["render_html"]
 
@@ -69,16 +67,7 @@ def render_html(report: Report, featured: Optional[str] = None) -> str:
     Raises:
         UsageError: `featured` was not measured.
     """
-    # Here, because `--help` must not wait for it.
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["percent"] = percent_text
-    environment.filters["interval"] = interval_text
-    environment.filters["ms"] = ms_text
-    environment.filters["size"] = _size
-    template = environment.from_string(Path(__file__).with_name("report.html.jinja").read_text(encoding="utf-8"))
-    return template.render(_context(report, featured))
+    return render_page("report.html.jinja", **_context(report, featured))
 
 
 def _context(report: Report, featured: Optional[str]) -> dict[str, Any]:
@@ -102,14 +91,9 @@ def _context(report: Report, featured: Optional[str]) -> dict[str, Any]:
         "formats": sorted({file.format or "" for file, _ in report.measured}, reverse=True),
         "confusion": _confusion(chosen, found),
         "other_confusions": [_confusion(*row) for row in others],
-        "conditions": _conditions(report.conditions),
-        "machine": report.conditions.board or report.conditions.cpu or report.conditions.architecture,
+        "conditions": condition_facts(report.conditions),
+        "machine": machine_name(report.conditions),
     }
-
-
-def _size(size_bytes: float) -> str:
-    """Write a size that no line break parts from its unit."""
-    return size_text(size_bytes).replace(" ", "\u00a0")
 
 
 def _choose(report: Report, name: Optional[str]) -> tuple[FileResult, Measurement]:
@@ -165,20 +149,3 @@ def _heat(true: str, label: str, row: dict[str, int]) -> _Heat:
     # Mistakes are few where it matters: the root makes one in a hundred visible beside one in four.
     heat = share if label == true else min(1.0, 0.12 + share**0.5) if pictures else 0.0
     return _Heat(pictures, label == true, heat, f"{pictures} of {sum(row.values())} pictures of {true} called {label}")
-
-
-def _conditions(conditions: Conditions) -> list[tuple[str, str]]:
-    bits = "" if conditions.userland_bits == 64 else f", {conditions.userland_bits}-bit userland"
-    memory = None if conditions.memory_bytes is None else f"{conditions.memory_bytes / 2**30:.1f} GiB"
-    known = {
-        "board": conditions.board,
-        "processor": conditions.cpu,
-        "cores": str(conditions.cores),
-        "architecture": conditions.architecture + bits,
-        "memory": memory,
-        "system": conditions.system,
-        "kernel": conditions.kernel,
-        "Python": conditions.python,
-        "governor": conditions.governor or "not readable",
-    }
-    return [(name, value) for name, value in known.items() if value is not None]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 
-from . import gate
+from . import gate, merge
 
 __all__ = ["add_arguments", "run"]
 
-_ACTIONS = {"gate": gate}
+_ACTIONS = {"gate": gate, "merge": merge}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
