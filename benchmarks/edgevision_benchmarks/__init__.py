@@ -42,6 +42,7 @@ from edgevision_device import run_cli
 from . import _command as command
 from ._calibration_error import CalibrationError, ScoreBin, calibration_error
 from ._choice import Alternative, Budget, Choice, Excluded, choose
+from ._compare import Comparison, FileComparison, compare_reports
 from ._conditions import Conditions, read_conditions
 from ._data import refuse_seen, seen_pictures
 from ._gate import Gate, Verdict, judge, parse_gate
@@ -70,9 +71,11 @@ __all__ = [
     "Budget",
     "CalibrationError",
     "Choice",
+    "Comparison",
     "Conditions",
     "Device",
     "Excluded",
+    "FileComparison",
     "FileResult",
     "Gate",
     "Measurement",
@@ -91,6 +94,7 @@ __all__ = [
     "choose",
     "command",
     "compare_paired",
+    "compare_reports",
     "judge",
     "main",
     "mcnemar_p",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 
-from . import gate, merge
+from . import compare, gate, merge
 
 __all__ = ["add_arguments", "run"]
 
-_ACTIONS = {"gate": gate, "merge": merge}
+_ACTIONS = {"gate": gate, "merge": merge, "compare": compare}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
