@@ -9,7 +9,7 @@ from typing import Any, Optional
 from edgevision_device import UsageError
 
 from ._page import condition_facts, machine_name, render_page
-from ._plot import arrange
+from ._plot import BYTES, LATENCY, arrange
 from ._report import FileResult, Measurement, Report
 from ._statistics import Accuracy
 from ._table import COLUMNS, best_texts, notes
@@ -87,7 +87,9 @@ def _context(report: Report, featured: Optional[str]) -> dict[str, Any]:
         "strip_start": 100 * low,
         "strip_width": max(high - low, 1e-9),
         "notes": notes(report),
-        "plots": [arrange(report.measured, titles, chosen, *size) for size in _PLOTS],
+        "plots": [
+            [arrange(report.measured, titles, chosen, *size, cost) for size in _PLOTS] for cost in (LATENCY, BYTES)
+        ],
         "formats": sorted({file.format or "" for file, _ in report.measured}, reverse=True),
         "confusion": _confusion(chosen, found),
         "other_confusions": [_confusion(*row) for row in others],

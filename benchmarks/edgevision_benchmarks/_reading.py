@@ -45,6 +45,8 @@ def read_report(path: Union[str, os.PathLike[str]]) -> Report:
         report = cast(Report, _decode(Report, record, ""))
         for place, row in enumerate(report.files):
             if row.measured is not None:
+                if row.size_bytes < 1:
+                    raise _Misfit(f"files[{place}].size_bytes must be more than 0, got {row.size_bytes}")
                 _check(row.measured, f"files[{place}].measured")
     except _Misfit as misfit:
         raise FileError(f"{file} is no report: {misfit}; give a report.json of edgevision benchmark") from None

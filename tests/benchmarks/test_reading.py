@@ -56,6 +56,7 @@ def change(record, path, value):
         (["files", 0, "measured", "latency", "p50_ms"], 0, "latency must be more than 0 ms, got 0"),
         (["files", 0, "measured", "confusion", "red", "red"], -1, "confusion must count pictures"),
         (["files", 0, "measured", "confusion", "red", "red"], 1.5, "confusion.red.red must be a whole number"),
+        (["files", 0, "size_bytes"], 0, "files[0].size_bytes must be more than 0, got 0"),
         (["files", 0, "size_bytes"], "1", 'files[0].size_bytes must be a whole number, got "1"'),
         (["pictures", "labels"], [1], "pictures.labels[0] must be a text, got 1"),
     ],

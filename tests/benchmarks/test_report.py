@@ -1,5 +1,6 @@
 """`report.json`, `report.html` and the table, from reports that were not measured."""
 
+import dataclasses
 import html.parser
 import io
 import json
@@ -10,7 +11,7 @@ from rich.console import Console
 
 import edgevision_benchmarks
 from edgevision_benchmarks import render_html, write_report
-from edgevision_benchmarks._plot import arrange
+from edgevision_benchmarks._plot import BYTES, LATENCY, arrange, pareto_front
 from edgevision_benchmarks._table import print_table
 from edgevision_device import UsageError
 
@@ -195,6 +196,51 @@ def test_area_in_the_plot_is_proportional_to_bytes(make_report, measurement):
     rows = rows_of(make_report, measurement, [1.0, 2.0], [10_000, 40_000])
     plot = arrange(rows, ["a", "b"], rows[0][0], 1040.0, 430.0, 20.0, True)
     assert [dot.radius for dot in plot.dots] == [10.0, 20.0]
+
+
+def front_of(make_report, measurement, files, cost):
+    """Name the front of `name: (p50_ms, size_bytes, right of 100)`."""
+    rows = [
+        (name, "tflite", name, size, measurement({"red": {"red": right, "blue": 100 - right}}, time_ms))
+        for name, (time_ms, size, right) in files.items()
+    ]
+    measured = make_report(*rows).measured
+    return {file.name for (file, _), front in zip(measured, pareto_front(measured, cost)) if front}
+
+
+def test_the_pareto_front_holds_what_no_other_file_beats(make_report, measurement):
+    files = {"slow": (9, 1000, 99), "fast": (1, 9000, 90), "as fast": (1, 500, 90), "beaten": (5, 2000, 90)}
+    assert front_of(make_report, measurement, files, LATENCY) == {"slow", "fast", "as fast"}
+    assert front_of(make_report, measurement, files, BYTES) == {"slow", "as fast"}
+    assert front_of(make_report, measurement, {"only": (9, 1, 1)}, BYTES) == {"only"}
+
+
+def test_the_front_rises_in_steps_to_the_right(make_report, measurement):
+    confusions = [{"red": {"red": right, "blue": 100 - right}} for right in (95, 90, 80, 85)]
+    sizes = (40_000, 20_000, 10_000, 30_000)
+    files = [
+        (f"{n}.onnx", "onnx", f"r{n}", size, measurement(found, 1.0))
+        for n, (found, size) in enumerate(zip(confusions, sizes))
+    ]
+    rows = make_report(*files).measured
+    plot = arrange(rows, ["a", "b", "c", "d"], rows[0][0], 1040.0, 430.0, 20.0, True, BYTES)
+    assert [dot.front for dot in plot.dots] == [True, True, True, False]
+    at = {dot.title: (dot.x, dot.y) for dot in plot.dots}
+    (ax, ay), (bx, by), (cx, cy) = at["a"], at["b"], at["c"]
+    assert plot.front == [(cx, cy), (bx, cy), (bx, by), (ax, by), (ax, ay), (plot.frame.right, ay)]
+    assert {dot.radius for dot in plot.dots} == {10.0}, "bytes are the axis: the area says nothing"
+    assert plot.dots[0].beside == "1.00 ms"
+
+
+def test_the_page_draws_both_costs_and_says_what_made_it(report):
+    text = render_html(report)
+    assert text.count('aria-label="Accuracy against latency"') == 2, "on a desk, and on a phone"
+    assert text.count('aria-label="Accuracy against bytes"') == 2
+    assert text.count('class="front"') == 4
+    # By time and by bytes, the int8 file beats the others, whose top-1 is the same.
+    assert text.count(", on the Pareto front</title>") == 4
+    assert f"<code>{report.command}</code>" in text
+    assert "Made from Python" in render_html(dataclasses.replace(report, command=None))
 
 
 @pytest.mark.parametrize("width", [80, 200])
