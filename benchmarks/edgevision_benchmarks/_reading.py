@@ -84,7 +84,7 @@ def _decode(kind: Any, value: Any, where: str) -> Any:
         items = cast("dict[str, Any]", _typed(dict, value, where)).items()
         return {key: _decode(arguments[1], each, f"{where}.{key}") for key, each in items}
     if kind is float:
-        return float(value if type(value) is int else _typed(float, value, where))
+        return float(_typed(int if type(value) is int else float, value, where))
     return _typed(kind, value, where) if kind in (int, str, bool) else value
 
 
@@ -107,4 +107,7 @@ def _typed(kind: type[Any], value: Any, where: str) -> Any:
     if type(value) is not kind:
         names = {dict: "an object", list: "a list", str: "a text", int: "a whole number", float: "a number"}
         raise _Misfit(f"{where or 'it'} must be {names.get(kind, 'true or false')}, got {json.dumps(value)[:40]}")
+    # JSON bounds no number: 1e999 is read as infinity, and a whole number may not fit a float.
+    if kind in (int, float) and not abs(value) < 2**63:
+        raise _Misfit(f"{where} is too large for a number that was measured")
     return value

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from edgevision_benchmarks import read_report, write_report
+from edgevision_benchmarks import Budget, benchmark, choose, compare_reports, read_report, write_report
 from edgevision_device import FileError
 
 CONFUSION = {"red": {"red": 9, "blue": 1}, "blue": {"blue": 10}}
@@ -43,6 +43,15 @@ def change(record, path, value):
         record[last] = value
 
 
+def test_what_was_measured_comes_back_and_reproduces_itself(model, pictures, tmp_path):
+    report = benchmark([model()], pictures(), runs=3, warmup=0)
+    write_report(report, tmp_path / "report")
+    again = read_report(tmp_path / "report")
+    assert again == report
+    assert compare_reports(report, again).reproduced
+    assert choose(again, Budget(max_kb=5000)).chosen is not None
+
+
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
@@ -58,6 +67,9 @@ def change(record, path, value):
         (["files", 0, "measured", "confusion", "red", "red"], 1.5, "confusion.red.red must be a whole number"),
         (["files", 0, "size_bytes"], 0, "files[0].size_bytes must be more than 0, got 0"),
         (["files", 0, "size_bytes"], "1", 'files[0].size_bytes must be a whole number, got "1"'),
+        (["files", 0, "measured", "open_ms"], 10**400, "files[0].measured.open_ms is too large"),
+        (["files", 0, "measured", "first_ms"], float("inf"), "Infinity is no number"),
+        (["files", 0, "measured", "confusion", "red", "red"], 10**400, "confusion.red.red is too large"),
         (["pictures", "labels"], [1], "pictures.labels[0] must be a text, got 1"),
     ],
 )
@@ -80,10 +92,11 @@ def test_what_is_no_report_is_one_line(report, tmp_path, path, value, message):
         (b"\xff\xfe", "is no report: it is no JSON"),
         (b"[" * 100_000, "is no report: it is no JSON"),
         (b'{"format": NaN}', "NaN is no number"),
+        (b'{"format": 1e999}', "it has no format number"),
         (b"[1]", "it has no format number"),
         (b'{"format": 1, "calls": []}', "is no report: it lacks edgevision"),
     ],
-    ids=["empty", "no text", "deep", "NaN", "a list", "another record"],
+    ids=["empty", "no text", "deep", "NaN", "infinity", "a list", "another record"],
 )
 def test_other_files_are_refused(tmp_path, content, message):
     file = tmp_path / "report.json"
