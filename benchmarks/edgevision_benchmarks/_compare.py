@@ -105,7 +105,8 @@ def compare_reports(first: Report, second: Report, tolerance: float = TOLERANCE)
 
     Files are matched by SHA-256. On the same pictures, by their hash, a runtime of the same version on the same
     architecture must answer the same to every picture; another one may differ by as much as chance. A time may differ
-    by the tolerance in either direction. What only the second report holds is no matter.
+    by the tolerance in either direction, and by more where the intervals of both runs let it. What only the second
+    report holds is no matter.
 
     Args:
         first, second: of `benchmark`, or read back.
@@ -126,6 +127,47 @@ def compare_reports(first: Report, second: Report, tolerance: float = TOLERANCE)
     if not any(file.p50_ratio is not None for file in files):
         problems.append("no file was measured in both")
     return Comparison(tolerance, tuple(problems), _differences(first, second), files)
+
+
+@dataclass(frozen=True)
+class _Times:
+    """One percentile of two runs, and the ends of the second over the first, at most and at least; None: not known."""
+
+    name: str
+    first_ms: float
+    second_ms: float
+    ends: Optional[tuple[float, float]]
+
+    @property
+    def ratio(self) -> float:
+        return self.second_ms / self.first_ms
+
+    def near(self, tolerance: float) -> bool:
+        """Say whether the ratio is within the tolerance."""
+        # Times come from JSON with all their digits: what is exactly at the limit must not fall to rounding.
+        return 1 / (1 + tolerance) - 1e-9 <= self.ratio <= 1 + tolerance + 1e-9
+
+    def within(self, tolerance: float) -> bool:
+        """Say whether the ratio is within the tolerance, or the intervals let it be."""
+        low, high = self.ends or (self.ratio, self.ratio)
+        return self.near(tolerance) or (low <= 1 + tolerance and high >= 1 / (1 + tolerance))
+
+    def describe(self) -> str:
+        ends = "" if self.ends is None else f" ({self.ends[0]:.2f} to {self.ends[1]:.2f} times as long)"
+        return f"{self.name} {ms_text(self.first_ms)} ms, then {ms_text(self.second_ms)} ms{ends}"
+
+
+def _times(name: str, first: Measurement, second: Measurement) -> _Times:
+    key = f"{name}_ms"
+    a, b = _interval(first, key), _interval(second, key)
+    ends = None if a is None or b is None else (b[0] / a[1], b[1] / a[0])
+    return _Times(name, getattr(first.latency, key), getattr(second.latency, key), ends)
+
+
+def _interval(found: Measurement, key: str) -> Optional[tuple[float, float]]:
+    """Return the interval of a percentile, of a report that has one."""
+    intervals: Optional[dict[str, tuple[float, float]]] = getattr(found, "latency_intervals", None)
+    return None if intervals is None else intervals.get(key)
 
 
 def _keyed(report: Report) -> list[tuple[tuple[str, int], FileResult]]:
@@ -156,13 +198,12 @@ def _file(a: FileResult, b: Optional[FileResult], first: Report, second: Report,
         if first.pictures.sha256 == second.pictures.sha256
         else ([], [])
     )
-    ratios: list[float] = []
-    for name in ("p50", "p90"):
-        before, after = (getattr(each.latency, f"{name}_ms") for each in (a.measured, b.measured))
-        ratios.append(after / before)
-        # Times come from JSON with all their digits: what is exactly at the limit must not fall to rounding.
-        if not 1 / (1 + tolerance) - 1e-9 <= ratios[-1] <= 1 + tolerance + 1e-9:
-            problems.append(f"{name} {ms_text(before)} ms, then {ms_text(after)} ms")
+    times = [_times(name, a.measured, b.measured) for name in ("p50", "p90")]
+    for time in times:
+        if not time.within(tolerance):
+            problems.append(time.describe())
+        elif not time.near(tolerance):
+            notes.append(f"{time.describe()}: beyond the tolerance, but the intervals are not")
     for name in ("runtime", "runtime_version", "threads"):
         before, after = getattr(a.measured, name), getattr(b.measured, name)
         if before != after:
@@ -170,8 +211,8 @@ def _file(a: FileResult, b: Optional[FileResult], first: Report, second: Report,
     return dataclasses.replace(
         found,
         right_b=b.measured.top1.right,
-        p50_ratio=ratios[0],
-        p90_ratio=ratios[1],
+        p50_ratio=times[0].ratio,
+        p90_ratio=times[1].ratio,
         problems=tuple(problems),
         notes=tuple(notes),
     )

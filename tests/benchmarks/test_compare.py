@@ -2,10 +2,11 @@
 
 import dataclasses
 import json
+from typing import Optional
 
 import pytest
 
-from edgevision_benchmarks import compare_reports, main, write_report
+from edgevision_benchmarks import Measurement, compare_reports, main, write_report
 from edgevision_device import UsageError
 
 CONFUSION = {"red": {"red": 90, "blue": 10}, "blue": {"blue": 100}}
@@ -60,6 +61,29 @@ def test_what_does_not_reproduce_says_why(run, second, problem):
     assert not comparison.reproduced
     assert problem in comparison.files[0].problems[0]
     assert problem in comparison.lines()[0]
+
+
+@pytest.mark.parametrize(("reach", "reproduced"), [(1.01, False), (1.1, True)], ids=["narrow", "wide"])
+def test_intervals_widen_the_tolerance(run, reach, reproduced):
+    @dataclasses.dataclass(frozen=True)
+    class Timed(Measurement):
+        latency_intervals: Optional[dict[str, tuple[float, float]]] = None
+
+    def timed(p50_ms):
+        report = run(p50_ms=p50_ms)
+        latency = report.files[0].measured.latency
+        intervals = {key: (value / reach, value * reach) for key, value in dataclasses.asdict(latency).items()}
+        values = {each.name: getattr(report.files[0].measured, each.name) for each in dataclasses.fields(Measurement)}
+        found = Timed(**{**values, "latency_intervals": intervals})
+        return dataclasses.replace(report, files=(dataclasses.replace(report.files[0], measured=found),))
+
+    comparison = compare_reports(timed(2.0), timed(2.4))
+    assert comparison.reproduced is reproduced
+    (file,) = comparison.files
+    told = file.notes[0] if reproduced else file.problems[0]
+    assert told.startswith(
+        "p50 2.00 ms, then 2.40 ms (0.99 to 1.45 times" if reproduced else "p50 2.00 ms, then 2.40 ms (1.18"
+    )
 
 
 def test_another_runtime_may_differ_as_much_as_chance(run):
