@@ -16,7 +16,10 @@ write_report(report, "report")
     conditions            board, cpu, cores, architecture, userland_bits, memory_bytes, system, kernel, python,
                           governor; null where the system does not say
     pictures              name, split, sha256 (`edgevision_device.hash_pictures`), count, labels, skipped (a line each)
-    settings              warmup_runs, warmup_limit_s, runs, runs_limit_s, least_runs; confidence of every interval
+    settings              warmup_runs, warmup_limit_s, runs, runs_limit_s, least_runs; confidence of every interval;
+                          rounds: about so many turns a file; seed: of their order and of every bootstrap
+    noise_floor           ratio, ratio_low, ratio_high, rounds: the first file's time against its own, timed as two in
+                          the same rounds; null for a single file
     files                 one object a file, in order:
       path, name, size_bytes, sha256, format, recipe, warnings
       error               why it was not measured, or null
@@ -29,6 +32,9 @@ write_report(report, "report")
         preprocess        the same of resizing one decoded picture
         memory_peak_bytes, memory_before_bytes, memory_file_bytes
                           resident while the file was opened and timed; before; the difference; null if unknown
+        round_p50_ms      median of each round: all files have a turn in a round, in an order shuffled anew
+        speed             null for the first file, or: reference (its name), ratio, ratio_low, ratio_high, rounds of
+                          both, and verdict: faster, slower, no difference; null if there were too few rounds
         confusion         {true label: {predicted label: pictures}}, only what occurred
 """
 
@@ -44,9 +50,10 @@ from ._calibration_error import CalibrationError, ScoreBin, calibration_error
 from ._conditions import Conditions, read_conditions
 from ._data import refuse_seen, seen_pictures
 from ._html import render_html
-from ._measure import OnProgress, benchmark
+from ._measure import benchmark
 from ._outputs import write_report
 from ._report import FileResult, Measurement, Pictures, Report, Settings
+from ._speed import Speed, TimeRatio
 from ._statistics import (
     Accuracy,
     PairedDifference,
@@ -57,6 +64,7 @@ from ._statistics import (
     wilson_interval,
 )
 from ._table import print_table
+from ._turns import OnProgress
 
 __version__ = "0.1.0"
 
@@ -72,6 +80,8 @@ __all__ = [
     "Report",
     "ScoreBin",
     "Settings",
+    "Speed",
+    "TimeRatio",
     "benchmark",
     "calibration_error",
     "command",

@@ -1,10 +1,11 @@
-"""The process that measures one file: a JSON request on standard input, JSON lines on standard output.
+"""The process that measures one file: JSON lines on standard input and on standard output.
 
 A process of its own, because a peak of memory and a first run happen once in a process, and because native code that
-dies on a damaged file takes its process along.
+dies on a damaged file takes its process along. It does nothing unless asked: other files are timed meanwhile.
 
-Request, see `Request`. Answer, one object a line: any number of `{"stage", "done", "total"}`, then one `{"result"}` or
-`{"error"}`; none of the last two means that the process died.
+The first line is a `Request`, each further one a question: `{"do": "time", "runs": N}`, or `{"do": "finish"}`. Each is
+answered, the first one when the file is open and warm: any number of `{"stage", "done", "total"}`, then one
+`{"result"}` or `{"error"}`; none of the last two means that the process died.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any, Callable, Optional
 
@@ -55,7 +56,7 @@ class Request:
         file, format: the model file and its format.
         given: `Metadata.to_json` of a file that edgevision did not write, else None.
         runtime, threads: for `Classifier`.
-        warmup_runs, warmup_limit_s, runs, runs_limit_s, least_runs: as in `Settings`.
+        warmup_runs, warmup_limit_s: as in `Settings`.
         pictures: path and label of each.
     """
 
@@ -66,15 +67,12 @@ class Request:
     threads: Optional[int]
     warmup_runs: int
     warmup_limit_s: Optional[float]
-    runs: int
-    runs_limit_s: Optional[float]
-    least_runs: int
     pictures: list[tuple[str, str]]
 
 
 def main() -> int:
-    """Answer the request on standard input."""
-    request = Request(**json.load(sys.stdin))
+    """Answer the lines on standard input until it ends."""
+    request = Request(**json.loads(sys.stdin.readline()))
     # Native libraries print to standard output when they like: the answers keep it, everybody else gets the log.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
@@ -83,73 +81,92 @@ def main() -> int:
         print(json.dumps(answer), file=answers, flush=True)
 
     try:
-        send({"result": _measure(request, send)})
+        opened = _Opened(request)
+        send({"result": opened.found})
+        for line in sys.stdin:
+            question = json.loads(line)
+            send({"result": opened.time(question["runs"]) if question["do"] == "time" else opened.finish(send)})
     except EdgevisionError as error:
         send({"error": str(error)})
     return 0
 
 
-def _measure(request: Request, send: Send) -> dict[str, Any]:
-    pictures = [LabelledPicture(Path(path), label) for path, label in request.pictures]
-    given = None if request.given is None else Metadata.from_record(json.loads(request.given))
-    # Before the file is opened, so that neither its memory nor its time counts the runtime's own library.
-    load_opencv()
-    for name in RUNTIMES[request.format] if request.runtime is None else (request.runtime,):
-        with contextlib.suppress(MissingPackageError):
-            load_runtime(name)
-            break
-    _reset_peak()
-    before_bytes = _peak_bytes()
+class _Opened:
+    """The file, open and warm.
 
-    start = time.perf_counter_ns()
-    classifier = Classifier(request.file, threads=request.threads, runtime=request.runtime, given=given)
-    open_ms = (time.perf_counter_ns() - start) / 1e6
-    opened_bytes = _peak_bytes()
+    Attributes:
+        found: what that took.
+    """
 
-    sample = _sample(classifier, pictures)
-    # A photograph decodes to more bytes than many a model has; they are not the file's.
-    could_reset = _reset_peak()
-    (first_ms,) = time_runs(classifier.run, sample, 1)
-    warmup = time_runs(classifier.run, sample, request.warmup_runs, request.warmup_limit_s)
-    times_ms = time_runs(classifier.run, sample, request.runs, request.runs_limit_s, request.least_runs)
-    ran_bytes = _peak_bytes()
+    def __init__(self, request: Request) -> None:
+        self._pictures = [LabelledPicture(Path(path), label) for path, label in request.pictures]
+        given = None if request.given is None else Metadata.from_record(json.loads(request.given))
+        # Before the file is opened, so that neither its memory nor its time counts the runtime's own library.
+        load_opencv()
+        for name in RUNTIMES[request.format] if request.runtime is None else (request.runtime,):
+            with contextlib.suppress(MissingPackageError):
+                load_runtime(name)
+                break
+        _reset_peak()
+        self._before_bytes = _peak_bytes()
 
-    tally = _classify_all(classifier, pictures, send)
-    known = before_bytes is not None and opened_bytes is not None and ran_bytes is not None
-    peak_bytes = max(opened_bytes or 0, ran_bytes or 0)
-    return {
-        "runtime": classifier.runtime.name,
-        "runtime_version": classifier.runtime.version,
-        "threads": classifier.runtime.threads,
-        "open_ms": open_ms,
-        "first_ms": first_ms,
-        "warmup_runs": len(warmup),
-        "latency": Percentiles.of_ms(times_ms).__dict__,
-        "memory_peak_bytes": peak_bytes if known else None,
-        "memory_before_bytes": before_bytes,
-        "memory_file_bytes": peak_bytes - (before_bytes or 0) if known and could_reset else None,
-        **tally,
-    }
+        start = time.perf_counter_ns()
+        self._classifier = classifier = Classifier(
+            request.file, threads=request.threads, runtime=request.runtime, given=given
+        )
+        open_ms = (time.perf_counter_ns() - start) / 1e6
+        self._opened_bytes = _peak_bytes()
+
+        # Without end: no two turns start with the same picture, unless there is only one.
+        self._sample = cycle(_sample(classifier, self._pictures))
+        # A photograph decodes to more bytes than many a model has; they are not the file's.
+        self._could_reset = _reset_peak()
+        (first_ms,) = time_runs(classifier.run, self._sample, 1)
+        warmup_ms = time_runs(classifier.run, self._sample, request.warmup_runs, request.warmup_limit_s)
+        self.found = {
+            "runtime": classifier.runtime.name,
+            "runtime_version": classifier.runtime.version,
+            "threads": classifier.runtime.threads,
+            "open_ms": open_ms,
+            "first_ms": first_ms,
+            "warmup_ms": warmup_ms,
+        }
+
+    def time(self, runs: int) -> dict[str, Any]:
+        """Time so many runs, after one that does not count."""
+        self._classifier.run(next(self._sample))
+        return {"times_ms": time_runs(self._classifier.run, self._sample, runs)}
+
+    def finish(self, send: Send) -> dict[str, Any]:
+        """Tell the memory of all that, and classify every picture."""
+        ran_bytes = _peak_bytes()
+        peak_bytes = max(self._opened_bytes or 0, ran_bytes or 0)
+        known = self._before_bytes is not None and self._opened_bytes is not None and ran_bytes is not None
+        return {
+            "memory_peak_bytes": peak_bytes if known else None,
+            "memory_before_bytes": self._before_bytes,
+            "memory_file_bytes": peak_bytes - (self._before_bytes or 0) if known and self._could_reset else None,
+            **_classify_all(self._classifier, self._pictures, send),
+        }
 
 
 def time_runs(
     run: Callable[[Pixels], object],
-    sample: Sequence[Pixels],
+    sample: Iterator[Pixels],
     runs: int,
     limit_s: Optional[float] = None,
-    least: int = 1,
     clock_ns: Callable[[], int] = time.perf_counter_ns,
 ) -> list[float]:
-    """Time up to `runs` runs, in milliseconds; fewer, but at least `least`, once `limit_s` have passed."""
+    """Time up to `runs` runs, in milliseconds; fewer once `limit_s` have passed."""
     times_ms: list[float] = []
     started = clock_ns()
     while len(times_ms) < runs:
-        pixels = sample[len(times_ms) % len(sample)]
+        pixels = next(sample)
         before = clock_ns()
         run(pixels)
         after = clock_ns()
         times_ms.append((after - before) / 1e6)
-        if limit_s is not None and after - started >= limit_s * 1e9 and len(times_ms) >= least:
+        if limit_s is not None and after - started >= limit_s * 1e9:
             break
     return times_ms
 

@@ -12,8 +12,9 @@ from typing import Optional
 
 from edgevision_device import add_foreign_arguments, add_runtime_arguments, describe_foreign
 
-from ._measure import OnProgress, benchmark
+from ._measure import benchmark
 from ._outputs import check_report, to_json, write_report
+from ._turns import OnProgress
 
 __all__ = ["add_arguments", "run"]
 
@@ -25,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="DIR", help="write report.json and report.html there")
     parser.add_argument("--runs", type=int, metavar="N", help="runs to time (default: 200, at most 8 s, at least 30)")
     parser.add_argument("--warmup", type=int, metavar="N", help="runs before those (default: 20, at most 2 s)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the order in which files take turns")
     add_runtime_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print the report as JSON instead of the table")
     parser.add_argument("--overwrite", action="store_true", help="replace a report in --out")
@@ -58,6 +60,7 @@ def run(args: argparse.Namespace, data_name: Optional[str] = None) -> int:
             warmup=args.warmup,
             threads=args.threads,
             runtime=args.runtime,
+            seed=args.seed,
             given=given,
             strict=args.strict,
             whole=args.whole,

@@ -13,7 +13,7 @@ from ._conditions import Conditions
 from ._plot import arrange
 from ._report import FileResult, Measurement, Report
 from ._statistics import Accuracy
-from ._table import COLUMNS, best_texts, notes
+from ._table import best_texts, columns_of, notes
 from ._text import interval_text, ms_text, percent_text, size_text
 
 __all__ = ["render_html"]
@@ -92,7 +92,7 @@ def _context(report: Report, featured: Optional[str]) -> dict[str, Any]:
         "chosen": chosen,
         "found": found,
         "reference": _reference(report, chosen),
-        "headings": [heading for heading, *_ in COLUMNS],
+        "headings": [heading for heading, *_ in columns_of(report)],
         "cells": dict(zip((file.name for file, _ in report.measured), _cells(report))),
         # The strips beside the figures share one scale: from the lowest end of an interval to the highest.
         "strip_start": 100 * low,
@@ -139,7 +139,7 @@ def _cells(report: Report) -> list[list[_Cell]]:
     best = best_texts(report)
     rows: list[list[_Cell]] = []
     for row in report.measured:
-        values = [(heading, value(*row), write) for heading, value, write, _ in COLUMNS]
+        values = [(heading, value(*row), write) for heading, value, write, _ in columns_of(report)]
         texts = [(heading, "n/a" if value is None else write(value)) for heading, value, write in values]
         rows.append([_Cell(heading, text, text == mark) for (heading, text), mark in zip(texts, best)])
     return rows

@@ -9,6 +9,7 @@ from typing import Any, Optional
 from edgevision_device import Percentiles
 
 from ._conditions import Conditions
+from ._speed import Speed, TimeRatio
 from ._statistics import CONFIDENCE, Accuracy
 
 __all__ = ["FileResult", "Measurement", "Pictures", "Report", "Settings"]
@@ -33,6 +34,8 @@ class Measurement:
             the system does not say.
         memory_before_bytes: the same with Python, OpenCV and the runtime loaded, before the file was opened.
         memory_file_bytes: the difference; None where the system cannot tell it from that of decoding pictures.
+        round_p50_ms: the median of each round, in which every file had its turn.
+        speed: against the first file; None for that one itself.
     """
 
     runtime: str
@@ -47,6 +50,9 @@ class Measurement:
     memory_peak_bytes: Optional[int]
     memory_before_bytes: Optional[int]
     memory_file_bytes: Optional[int]
+
+    round_p50_ms: tuple[float, ...] = ()
+    speed: Optional[Speed] = None
 
     @property
     def top1(self) -> Accuracy:
@@ -120,6 +126,8 @@ class Settings:
         warmup_runs, runs: at most so many.
         warmup_limit_s, runs_limit_s: stop earlier after so long; None: never.
         least_runs: but not before so many.
+        rounds: about so many turns a file.
+        seed: of the order of turns, and of the bootstrap.
     """
 
     warmup_runs: int
@@ -127,6 +135,8 @@ class Settings:
     runs: int
     runs_limit_s: Optional[float]
     least_runs: int
+    rounds: int = 20
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -137,6 +147,7 @@ class Report:
         edgevision: the version that measured.
         created: UTC, ISO 8601.
         command: what was typed, quoted for a shell; None from Python.
+        noise_floor: the first file's time against its own, timed as two in the same rounds; None for a single file.
     """
 
     edgevision: str
@@ -146,6 +157,7 @@ class Report:
     pictures: Pictures
     settings: Settings
     files: tuple[FileResult, ...]
+    noise_floor: Optional[TimeRatio] = None
 
     @property
     def measured(self) -> list[tuple[FileResult, Measurement]]:
@@ -164,6 +176,7 @@ class Report:
             "conditions": dataclasses.asdict(self.conditions),
             "pictures": pictures,
             "settings": {**dataclasses.asdict(self.settings), "confidence": CONFIDENCE},
+            "noise_floor": None if self.noise_floor is None else self.noise_floor.to_record(),
             "files": [_file_record(file) for file in self.files],
         }
 
@@ -200,6 +213,8 @@ def _file_record(file: FileResult) -> dict[str, Any]:
             "memory_peak_bytes": found.memory_peak_bytes,
             "memory_before_bytes": found.memory_before_bytes,
             "memory_file_bytes": found.memory_file_bytes,
+            "round_p50_ms": list(found.round_p50_ms),
+            "speed": None if found.speed is None else found.speed.to_record(),
             "confusion": found.confusion,
         }
     return record

@@ -6,12 +6,13 @@ import sys
 from typing import TYPE_CHECKING, Callable, Optional
 
 from ._report import FileResult, Measurement, Report
-from ._text import interval_text, ms_text, percent_text, size_text
+from ._speed import LEAST_ROUNDS, TimeRatio
+from ._text import interval_text, ms_text, percent_text, ratio_text, size_text
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["COLUMNS", "best_texts", "notes", "print_table"]
+__all__ = ["best_texts", "columns_of", "notes", "print_table"]
 
 Column = tuple[
     str,
@@ -34,11 +35,18 @@ COLUMNS: list[Column] = [
     ("p50 ms", lambda file, found: found.latency.p50_ms, ms_text, min),
     ("p90 ms", lambda file, found: found.latency.p90_ms, ms_text, min),
     ("p99 ms", lambda file, found: found.latency.p99_ms, ms_text, min),
+    ("time ratio", lambda file, found: None if found.speed is None else found.speed.time.ratio, ratio_text, None),
     ("open ms", lambda file, found: found.open_ms, ms_text, None),
     ("first ms", lambda file, found: found.first_ms, ms_text, None),
     ("peak memory", lambda file, found: found.memory_peak_bytes, size_text, None),
     ("of it the file", lambda file, found: found.memory_file_bytes, size_text, None),
 ]
+
+
+def columns_of(report: Report) -> list[Column]:
+    """Return the columns; the time ratio only where there is more than one file to compare."""
+    compared = any(found.speed is not None for _, found in report.measured)
+    return [column for column in COLUMNS if compared or column[0] != "time ratio"]
 
 
 def best_texts(report: Report) -> list[Optional[str]]:
@@ -47,7 +55,7 @@ def best_texts(report: Report) -> list[Optional[str]]:
     As written, because files that read the same are equally good: a mark on one of them would claim more than is shown.
     """
     best: list[Optional[str]] = []
-    for _, value, write, choose in COLUMNS:
+    for _, value, write, choose in columns_of(report):
         values = [found for found in (value(*row) for row in report.measured) if found is not None]
         differ = len({write(each) for each in values}) > 1
         best.append(write(choose(values)) if choose is not None and differ else None)
@@ -69,12 +77,34 @@ def notes(report: Report) -> list[str]:
     runs, warmup = ([pick(found) for _, found in report.measured] for pick in (_runs, _warmup))
     limit = "" if settings.runs_limit_s is None else f" (up to {settings.runs} in {settings.runs_limit_s:g} s)"
     lines.append(f"{_span(runs)} runs timed{limit} after {_span(warmup)} to warm up; the first run stands apart")
+    lines.extend(_speeds(report))
     resizing = [found.preprocess.p50_ms for _, found in report.measured]
     texts = dict.fromkeys(ms_text(time) for time in (min(resizing), max(resizing)))
     lines.append(f"preprocessing not included: {' to '.join(texts)} ms a picture (p50)")
     if pictures.skipped:
         lines.append(f"{len(pictures.skipped)} of {pictures.count} pictures skipped: they cannot be decoded")
     return lines
+
+
+def _speeds(report: Report) -> list[str]:
+    """Return how the files compare in time, a line each, and how that was found out."""
+    compared = [(file, found.speed) for file, found in report.measured if found.speed is not None]
+    if not compared:
+        return []
+    floor = report.noise_floor
+    noise = "" if floor is None else f"; itself, timed as two, {_ratio(floor)}: no verdict on less"
+    lines = [
+        f"timed in turns, in shuffled rounds (seed {report.settings.seed}); "
+        f"time ratio: against {compared[0][1].reference} in the same rounds{noise}"
+    ]
+    for file, speed in compared:
+        verdict = speed.verdict or f"no verdict on fewer than {LEAST_ROUNDS} rounds"
+        lines.append(f"{file.name}: {verdict}, {_ratio(speed.time)}")
+    return lines
+
+
+def _ratio(time: TimeRatio) -> str:
+    return f"{ratio_text(time.ratio)} of its time ({ratio_text(time.low)} to {ratio_text(time.high)})"
 
 
 def _runs(found: Measurement) -> int:
@@ -102,7 +132,9 @@ def print_table(report: Report, console: Optional[Console] = None) -> None:
     table.add_column("file", overflow="fold")
     best = best_texts(report)
     columns = [
-        (*column, mark) for column, mark in zip(COLUMNS, best) if console.width >= _WIDE or column[0] not in _SPARE
+        (*column, mark)
+        for column, mark in zip(columns_of(report), best)
+        if console.width >= _WIDE or column[0] not in _SPARE
     ]
     for heading, *_ in columns:
         table.add_column(heading, justify="right", no_wrap=True)

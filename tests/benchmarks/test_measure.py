@@ -7,17 +7,21 @@ import sys
 
 import pytest
 
-from edgevision_benchmarks import Accuracy, _child, _measure, benchmark
+from edgevision_benchmarks import Accuracy, _child, _processes, benchmark
 from edgevision_device import DataOrigin, FileError, Metadata, Normalization, PictureError, UsageError, hash_pictures
 
 #: A child that dies of SIGSEGV on files called crash.tflite and does its work on others.
 CRASHES = """
-import io, json, os, signal, sys
+import json, os, signal, sys
 sys.path[:] = {path!r}
-text = sys.stdin.read()
+text = sys.stdin.readline()
 if json.loads(text)["file"].endswith("crash.tflite"):
     os.kill(os.getpid(), signal.SIGSEGV)
-sys.stdin = io.StringIO(text)
+lines = iter([text])
+class Again:
+    readline = staticmethod(lambda: next(lines))
+    __iter__ = staticmethod(lambda: iter(sys.__stdin__.readline, ""))
+sys.stdin = Again()
 from edgevision_benchmarks._child import main
 main()
 """
@@ -126,14 +130,14 @@ def test_a_damaged_and_a_foreign_file_are_rows(model, pictures, tmp_path):
 
 
 def test_a_crash_is_a_row(model, pictures, monkeypatch):
-    monkeypatch.setattr(_measure, "_child_command", lambda: [sys.executable, "-c", CRASHES.format(path=sys.path)])
+    monkeypatch.setattr(_processes, "child_command", lambda: [sys.executable, "-c", CRASHES.format(path=sys.path)])
     report = benchmark([model("crash.tflite"), model("good.tflite")], pictures(), runs=1, warmup=0)
     assert report.files[0].error == "the runtime crashed: its process died of SIGSEGV"
     assert report.files[1].measured is not None
 
 
 def test_a_child_that_fails_says_why(model, pictures, monkeypatch):
-    monkeypatch.setattr(_measure, "_child_command", lambda: [sys.executable, "-c", "raise MemoryError('too big')"])
+    monkeypatch.setattr(_processes, "child_command", lambda: [sys.executable, "-c", "raise MemoryError('too big')"])
     with pytest.raises(FileError, match="its process ended with code 1: MemoryError: too big"):
         benchmark([model()], pictures())
 
@@ -168,6 +172,68 @@ def test_pictures_that_the_model_has_seen_are_a_warning(model, pictures, origin)
     assert kept.warnings == ()
 
 
+def test_files_are_timed_in_turns_and_compared_with_the_first(model, pictures):
+    """One after the other, a spell of load would meet one file only."""
+    asked = []
+
+    def note(name, stage, done, total):
+        if stage == "latency":
+            asked.append((name, done))
+
+    report = benchmark(
+        [model("a.tflite"), model("b.tflite"), model("c.tflite")], pictures(), runs=12, warmup=2, on_progress=note
+    )
+    # The first file twice, for the noise floor; the last run of a file comes after the first of each other.
+    assert len(asked) == 4 * 12
+    assert {name for name, _ in asked[:4]} == {"a.tflite", "b.tflite", "c.tflite"}
+    orders = {tuple(name for name, _ in asked[start : start + 4]) for start in range(0, 48, 4)}
+    assert len(orders) > 3
+    first, *others = (file.measured for file in report.files)
+    assert first.speed is None
+    for found in others:
+        assert found.speed.reference == "a.tflite"
+        assert found.speed.time.low <= found.speed.time.ratio <= found.speed.time.high
+        assert found.speed.time.rounds == len(found.round_p50_ms) == 12
+        assert found.speed.verdict in ("faster", "slower", "no difference")
+    assert report.noise_floor.rounds == 12
+
+
+def test_no_two_interpreters_run_at_the_same_time(model, pictures, monkeypatch):
+    running = []
+    ask = _processes.Process._ask
+
+    def asking(self, question, on_stage=None):
+        running.append(question)
+        assert len(running) == 1
+        try:
+            return ask(self, question, on_stage)
+        finally:
+            running.pop()
+
+    monkeypatch.setattr(_processes.Process, "_ask", asking)
+    benchmark([model("a.tflite"), model("b.tflite")], pictures(), runs=2, warmup=1)
+
+
+def test_one_file_alone_is_compared_with_nothing(model, pictures):
+    report = benchmark([model()], pictures(), runs=3, warmup=0)
+    assert report.noise_floor is None
+    assert report.files[0].measured.speed is None
+
+
+def test_no_process_is_left(model, pictures, monkeypatch):
+    started = []
+    start = _processes.Process.__init__
+
+    def starting(self, request):
+        start(self, request)
+        started.append(self)
+
+    monkeypatch.setattr(_processes.Process, "__init__", starting)
+    benchmark([model("a.tflite"), model("b.tflite")], pictures(), runs=2, warmup=0)
+    assert len(started) == 3
+    assert all(process._child.returncode is not None for process in started)
+
+
 def test_names_tell_files_apart(model, pictures):
     report = benchmark([model("a/x.tflite"), model("b/x.tflite")], pictures(), runs=1, warmup=0)
     assert [file.name for file in report.files] == ["a/x.tflite", "b/x.tflite"]
@@ -177,7 +243,7 @@ def test_progress_is_told(model, pictures):
     told = []
     benchmark([model()], pictures(), runs=1, warmup=0, on_progress=lambda *each: told.append(each))
     stages = list(dict.fromkeys(stage for _, stage, _, _ in told))
-    assert stages == ["reading", "latency", "accuracy", "done"]
+    assert stages == ["reading", "open", "latency", "accuracy", "done"]
 
 
 def test_a_file_given_twice_is_refused(model, pictures, tmp_path):

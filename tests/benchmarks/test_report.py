@@ -1,5 +1,6 @@
 """`report.json`, `report.html` and the table, from reports that were not measured."""
 
+import dataclasses
 import html.parser
 import io
 import json
@@ -9,7 +10,7 @@ import pytest
 from rich.console import Console
 
 import edgevision_benchmarks
-from edgevision_benchmarks import render_html, write_report
+from edgevision_benchmarks import Speed, TimeRatio, render_html, write_report
 from edgevision_benchmarks._plot import arrange
 from edgevision_benchmarks._table import print_table
 from edgevision_device import UsageError
@@ -51,7 +52,7 @@ def test_the_record_is_json_with_documented_keys(report):
     record = json.loads(json.dumps(report.to_record(), allow_nan=False))
     assert record["format"] == 1
     assert set(record) == {
-        *("format", "edgevision", "created", "command", "conditions", "pictures", "settings", "files")
+        *("format", "edgevision", "created", "command", "conditions", "pictures", "settings", "noise_floor", "files")
     }
 
     def keys(value):
@@ -207,6 +208,27 @@ def test_the_table_fits_its_terminal(report, width):
     assert "…" not in text.replace("cdcdcdcdcdcd…", "")
     assert "failed: broken.onnx: it crashed" in text
     assert ("p90 ms" in text) == (width > 80)
+
+
+def test_which_file_is_faster_is_told_in_words(make_report, measurement):
+    speed = Speed("a.tflite", TimeRatio(0.25, 0.24, 0.27, 20), "faster")
+    few = Speed("a.tflite", TimeRatio(0.9, 0.8, 1.2, 3), None)
+    report = make_report(
+        ("a.tflite", "tflite", "float32", 1000, measurement(CONFUSION)),
+        ("b.tflite", "tflite", "int8", 1000, dataclasses.replace(measurement(CONFUSION), speed=speed)),
+        ("c.tflite", "tflite", "int8", 1000, dataclasses.replace(measurement(CONFUSION), speed=few)),
+    )
+    report = dataclasses.replace(report, noise_floor=TimeRatio(1.01, 0.98, 1.03, 20))
+    stream = io.StringIO()
+    print_table(report, Console(file=stream, width=200))
+    for text in (stream.getvalue(), render_html(report)):
+        assert "time ratio" in text
+        assert "b.tflite: faster, 0.25 of its time (0.24 to 0.27)" in text
+        assert "c.tflite: no verdict on fewer than 6 rounds, 0.90 of its time" in text
+        assert "itself, timed as two, 1.01 of its time (0.98 to 1.03): no verdict on less" in text
+    record = report.to_record()
+    assert record["files"][1]["measured"]["speed"]["verdict"] == "faster"
+    assert record["noise_floor"]["ratio"] == 1.01
 
 
 def test_the_table_prints_brackets_as_they_are(make_report, measurement):

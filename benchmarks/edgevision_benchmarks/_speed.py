@@ -1,0 +1,97 @@
+"""Which of two files is faster, from runs that took turns; and how far two timings of one file lie apart."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Optional
+
+import numpy as np
+import numpy.typing as npt
+
+from ._statistics import CONFIDENCE
+
+__all__ = ["LEAST_ROUNDS", "Speed", "TimeRatio", "bootstrap_medians", "judge", "time_ratio"]
+
+#: Of fewer rounds, no interval of a median holds 95 %: the smallest and the largest of five hold 94.
+LEAST_ROUNDS = 6
+#: How often the rounds are drawn anew.
+_DRAWS = 2000
+
+
+@dataclass(frozen=True)
+class TimeRatio:
+    """How many times as long one takes as the other.
+
+    Attributes:
+        ratio: median, over the rounds, of the ratio of their two median times.
+        low, high: interval of it, at `CONFIDENCE`, from drawing the rounds anew (percentile bootstrap).
+        rounds: in which both were timed.
+    """
+
+    ratio: float
+    low: float
+    high: float
+    rounds: int
+
+    @property
+    def span(self) -> float:
+        """The factor, at least 1, that the interval reaches from 1 to either side."""
+        return math.exp(max(abs(math.log(self.low)), abs(math.log(self.high))))
+
+    def to_record(self) -> dict[str, Any]:
+        """Return it as JSON types."""
+        return {"ratio": self.ratio, "ratio_low": self.low, "ratio_high": self.high, "rounds": self.rounds}
+
+
+@dataclass(frozen=True)
+class Speed:
+    """A file's time against that of the reference, the first file that was timed.
+
+    Attributes:
+        reference: its name.
+        time: ratio to its time; below 1 is faster.
+        verdict: `faster` or `slower`, if the whole interval lies farther from 1 than two timings of the reference
+            itself did; else `no difference`; None if there were fewer than `LEAST_ROUNDS` rounds.
+    """
+
+    reference: str
+    time: TimeRatio
+    verdict: Optional[str]
+
+    def to_record(self) -> dict[str, Any]:
+        """Return it as JSON types."""
+        return {"reference": self.reference, **self.time.to_record(), "verdict": self.verdict}
+
+
+def time_ratio(
+    rounds: Mapping[int, Sequence[float]], reference: Mapping[int, Sequence[float]], seed: int = 0
+) -> TimeRatio:
+    """Compare two by the rounds that both took part in.
+
+    Args:
+        rounds, reference: number of the round → times.
+        seed: of the bootstrap.
+    """
+    shared = sorted(rounds.keys() & reference.keys())
+    logs = np.log([np.median(rounds[number]) / np.median(reference[number]) for number in shared])
+    low, high = np.quantile(bootstrap_medians(logs, seed), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    middle, low, high = (math.exp(float(value)) for value in (np.median(logs), low, high))
+    return TimeRatio(middle, low, high, len(shared))
+
+
+def judge(time: TimeRatio, floor: Optional[TimeRatio]) -> Optional[str]:
+    """Return the verdict of `Speed`, given what two timings of one file made of it."""
+    if time.rounds < LEAST_ROUNDS:
+        return None
+    span = 1.0 if floor is None else floor.span
+    if time.high < 1 / span:
+        return "faster"
+    return "slower" if time.low > span else "no difference"
+
+
+def bootstrap_medians(values: npt.NDArray[np.float64], seed: int) -> npt.NDArray[np.float64]:
+    """Return the medians of `values` drawn anew with replacement, `_DRAWS` of them."""
+    drawn = np.random.default_rng(seed).integers(0, len(values), (_DRAWS, len(values)))
+    return np.median(values[drawn], axis=1)
