@@ -14,12 +14,15 @@ write_report(report, "report")
     edgevision, created   the version that measured, and when (UTC, ISO 8601)
     command               what was typed, or null
     conditions            board, cpu, cores, architecture, userland_bits, memory_bytes, system, kernel, python,
-                          governor; null where the system does not say
+                          governor, numpy; null where the system does not say
     pictures              name, split, sha256 (`edgevision_device.hash_pictures`), count, labels, skipped (a line each)
     settings              warmup_runs, warmup_limit_s, runs, runs_limit_s, least_runs; confidence of every interval;
                           rounds: about so many turns a file; seed: of their order and of every bootstrap
     noise_floor           ratio, ratio_low, ratio_high, rounds: the first file's time against its own, timed as two in
                           the same rounds; null for a single file
+    before, after         when all files were open and warm, and when they had been timed: clock_mhz, temperature_c,
+                          power (of a Raspberry Pi, such as under-voltage), power_since_boot, throttle_count (x86, since
+                          boot), others_share, steal_share (of half a second); null where the system does not say
     files                 one object a file, in order:
       path, name, size_bytes, sha256, format, recipe, warnings
       error               why it was not measured, or null
@@ -35,6 +38,14 @@ write_report(report, "report")
         round_p50_ms      median of each round: all files have a turn in a round, in an order shuffled anew
         speed             null for the first file, or: reference (its name), ratio, ratio_low, ratio_high, rounds of
                           both, and verdict: faster, slower, no difference; null if there were too few rounds
+        opencv            its version
+        others_share      of the processor time in its turns, what other processes took, and steal_share what other
+                          virtual machines took; of turns shorter than a second in all: the mean of before and after
+        throttled         whether the processor was throttled, or short of power, while files were timed; or null
+        drift             ratio, ratio_low, ratio_high, rounds: its last third of rounds against its first, or null
+        drifted           whether that is beyond the noise floor (5 % if there is none)
+        disturbed         why its times are doubtful, a line each: others_share or steal_share above 5 %, throttled,
+                          drifted
         confusion         {true label: {predicted label: pictures}}, only what occurred
 """
 
@@ -50,6 +61,7 @@ from ._calibration_error import CalibrationError, ScoreBin, calibration_error
 from ._conditions import Conditions, read_conditions
 from ._data import refuse_seen, seen_pictures
 from ._html import render_html
+from ._load import MachineState
 from ._measure import benchmark
 from ._outputs import write_report
 from ._report import FileResult, Measurement, Pictures, Report, Settings
@@ -73,6 +85,7 @@ __all__ = [
     "CalibrationError",
     "Conditions",
     "FileResult",
+    "MachineState",
     "Measurement",
     "OnProgress",
     "PairedDifference",

@@ -102,7 +102,7 @@ class _Opened:
         self._pictures = [LabelledPicture(Path(path), label) for path, label in request.pictures]
         given = None if request.given is None else Metadata.from_record(json.loads(request.given))
         # Before the file is opened, so that neither its memory nor its time counts the runtime's own library.
-        load_opencv()
+        opencv = load_opencv()
         for name in RUNTIMES[request.format] if request.runtime is None else (request.runtime,):
             with contextlib.suppress(MissingPackageError):
                 load_runtime(name)
@@ -127,6 +127,7 @@ class _Opened:
             "runtime": classifier.runtime.name,
             "runtime_version": classifier.runtime.version,
             "threads": classifier.runtime.threads,
+            "opencv": str(opencv.__version__),
             "open_ms": open_ms,
             "first_ms": first_ms,
             "warmup_ms": warmup_ms,
@@ -134,8 +135,10 @@ class _Opened:
 
     def time(self, runs: int) -> dict[str, Any]:
         """Time so many runs, after one that does not count."""
+        own_s = time.process_time()
         self._classifier.run(next(self._sample))
-        return {"times_ms": time_runs(self._classifier.run, self._sample, runs)}
+        times_ms = time_runs(self._classifier.run, self._sample, runs)
+        return {"times_ms": times_ms, "cpu_s": time.process_time() - own_s}
 
     def finish(self, send: Send) -> dict[str, Any]:
         """Tell the memory of all that, and classify every picture."""

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
-__all__ = ["Conditions", "read_conditions"]
+import numpy as np
 
-_CPU = Path("/sys/devices/system/cpu/cpu0/cpufreq")
+from edgevision_device import read_governor
+
+__all__ = ["Conditions", "read_conditions"]
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Conditions:
         memory_bytes: of the machine.
         system, kernel, python: names and versions.
         governor: the frequency governor of the first core; anything but `performance` makes times wander.
+        numpy: its version.
     """
 
     board: Optional[str]
@@ -39,6 +42,7 @@ class Conditions:
     kernel: str
     python: str
     governor: Optional[str]
+    numpy: Optional[str] = None
 
 
 def read_conditions() -> Conditions:
@@ -54,7 +58,8 @@ def read_conditions() -> Conditions:
         system=_system(),
         kernel=f"{platform.system()} {platform.release()}",
         python=platform.python_version(),
-        governor=_read(_CPU / "scaling_governor"),
+        governor=read_governor(),
+        numpy=np.__version__,
     )
 
 

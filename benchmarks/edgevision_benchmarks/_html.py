@@ -179,6 +179,7 @@ def _conditions(conditions: Conditions) -> list[tuple[str, str]]:
         "system": conditions.system,
         "kernel": conditions.kernel,
         "Python": conditions.python,
+        "numpy": conditions.numpy,
         "governor": conditions.governor or "not readable",
     }
     return [(name, value) for name, value in known.items() if value is not None]

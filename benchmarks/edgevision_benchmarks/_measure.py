@@ -169,6 +169,8 @@ def benchmark(
         settings=settings,
         files=tuple(rows),
         noise_floor=measured.noise_floor,
+        before=measured.before,
+        after=measured.after,
     )
 
 

@@ -9,10 +9,14 @@ from typing import Any, Optional
 from edgevision_device import Percentiles
 
 from ._conditions import Conditions
+from ._load import MachineState
 from ._speed import Speed, TimeRatio
 from ._statistics import CONFIDENCE, Accuracy
 
 __all__ = ["FileResult", "Measurement", "Pictures", "Report", "Settings"]
+
+#: A share of the machine in other hands from which on a row says so.
+DISTURBING_SHARE = 0.05
 
 #: Raised when a reader of the old record would misread the new one.
 FORMAT = 1
@@ -36,6 +40,13 @@ class Measurement:
         memory_file_bytes: the difference; None where the system cannot tell it from that of decoding pictures.
         round_p50_ms: the median of each round, in which every file had its turn.
         speed: against the first file; None for that one itself.
+        opencv: version that decoded and resized.
+        others_share, steal_share: see `Load`, of its own turns; where those were too short to tell, the mean of before
+            and after.
+        throttled: whether the processor was slowed down, or short of power, while the files were timed; None if the
+            system does not say.
+        drift: time in the last third of its rounds over that in the first; None of too few rounds.
+        drifted: whether that is beyond the noise floor, or beyond 5 % where there is none.
     """
 
     runtime: str
@@ -53,6 +64,28 @@ class Measurement:
 
     round_p50_ms: tuple[float, ...] = ()
     speed: Optional[Speed] = None
+    opencv: Optional[str] = None
+    others_share: Optional[float] = None
+    steal_share: Optional[float] = None
+    throttled: Optional[bool] = None
+    drift: Optional[TimeRatio] = None
+    drifted: bool = False
+
+    @property
+    def disturbed(self) -> tuple[str, ...]:
+        """What makes its times doubtful, a few words each."""
+        others, steal = self.others_share or 0.0, self.steal_share or 0.0
+        lines = [f"others used {others:.0%} of the machine"] if others > DISTURBING_SHARE else []
+        if steal > DISTURBING_SHARE:
+            lines.append(f"other virtual machines took {steal:.0%}")
+        if self.throttled:
+            lines.append("the processor was throttled")
+        if self.drifted and self.drift is not None:
+            change = self.drift.ratio - 1
+            lines.append(
+                f"drifted: its last runs took {abs(change):.0%} {'longer' if change > 0 else 'less'} than its first"
+            )
+        return tuple(lines)
 
     @property
     def top1(self) -> Accuracy:
@@ -148,6 +181,7 @@ class Report:
         created: UTC, ISO 8601.
         command: what was typed, quoted for a shell; None from Python.
         noise_floor: the first file's time against its own, timed as two in the same rounds; None for a single file.
+        before, after: the machine when the files were open and warm, and when they had been timed.
     """
 
     edgevision: str
@@ -158,6 +192,8 @@ class Report:
     settings: Settings
     files: tuple[FileResult, ...]
     noise_floor: Optional[TimeRatio] = None
+    before: Optional[MachineState] = None
+    after: Optional[MachineState] = None
 
     @property
     def measured(self) -> list[tuple[FileResult, Measurement]]:
@@ -177,6 +213,8 @@ class Report:
             "pictures": pictures,
             "settings": {**dataclasses.asdict(self.settings), "confidence": CONFIDENCE},
             "noise_floor": None if self.noise_floor is None else self.noise_floor.to_record(),
+            "before": None if self.before is None else dataclasses.asdict(self.before),
+            "after": None if self.after is None else dataclasses.asdict(self.after),
             "files": [_file_record(file) for file in self.files],
         }
 
@@ -215,6 +253,13 @@ def _file_record(file: FileResult) -> dict[str, Any]:
             "memory_file_bytes": found.memory_file_bytes,
             "round_p50_ms": list(found.round_p50_ms),
             "speed": None if found.speed is None else found.speed.to_record(),
+            "opencv": found.opencv,
+            "others_share": found.others_share,
+            "steal_share": found.steal_share,
+            "throttled": found.throttled,
+            "drift": None if found.drift is None else found.drift.to_record(),
+            "drifted": found.drifted,
+            "disturbed": list(found.disturbed),
             "confusion": found.confusion,
         }
     return record

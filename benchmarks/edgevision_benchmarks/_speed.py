@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from ._statistics import CONFIDENCE
 
-__all__ = ["LEAST_ROUNDS", "Speed", "TimeRatio", "bootstrap_medians", "judge", "time_ratio"]
+__all__ = ["LEAST_ROUNDS", "Speed", "TimeRatio", "beyond", "drift_of", "judge", "time_ratio"]
 
 #: Of fewer rounds, no interval of a median holds 95 %: the smallest and the largest of five hold 94.
 LEAST_ROUNDS = 6
@@ -76,22 +76,37 @@ def time_ratio(
     """
     shared = sorted(rounds.keys() & reference.keys())
     logs = np.log([np.median(rounds[number]) / np.median(reference[number]) for number in shared])
-    low, high = np.quantile(bootstrap_medians(logs, seed), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    low, high = np.quantile(_bootstrap_medians(logs, seed), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     middle, low, high = (math.exp(float(value)) for value in (np.median(logs), low, high))
     return TimeRatio(middle, low, high, len(shared))
 
 
 def judge(time: TimeRatio, floor: Optional[TimeRatio]) -> Optional[str]:
     """Return the verdict of `Speed`, given what two timings of one file made of it."""
-    if time.rounds < LEAST_ROUNDS:
-        return None
-    span = 1.0 if floor is None else floor.span
+    return None if time.rounds < LEAST_ROUNDS else beyond(time, 1.0 if floor is None else floor.span)
+
+
+def beyond(time: TimeRatio, span: float) -> str:
+    """Return `faster` or `slower` if the whole interval lies farther from 1 than the factor `span`."""
     if time.high < 1 / span:
         return "faster"
     return "slower" if time.low > span else "no difference"
 
 
-def bootstrap_medians(values: npt.NDArray[np.float64], seed: int) -> npt.NDArray[np.float64]:
+def drift_of(rounds: Mapping[int, Sequence[float]], seed: int = 0) -> Optional[TimeRatio]:
+    """Compare the last third of the rounds with the first; None if there are fewer than `LEAST_ROUNDS`."""
+    if len(rounds) < LEAST_ROUNDS:
+        return None
+    logs = np.log([np.median(rounds[number]) for number in sorted(rounds)])
+    third = len(logs) // 3
+    first, last = logs[:third], logs[-third:]
+    drawn = _bootstrap_medians(last, seed) - _bootstrap_medians(first, seed + 1)
+    low, high = np.quantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    middle = float(np.median(last) - np.median(first))
+    return TimeRatio(math.exp(middle), math.exp(float(low)), math.exp(float(high)), third)
+
+
+def _bootstrap_medians(values: npt.NDArray[np.float64], seed: int) -> npt.NDArray[np.float64]:
     """Return the medians of `values` drawn anew with replacement, `_DRAWS` of them."""
     drawn = np.random.default_rng(seed).integers(0, len(values), (_DRAWS, len(values)))
     return np.median(values[drawn], axis=1)

@@ -81,6 +81,7 @@ def notes(report: Report) -> list[str]:
     resizing = [found.preprocess.p50_ms for _, found in report.measured]
     texts = dict.fromkeys(ms_text(time) for time in (min(resizing), max(resizing)))
     lines.append(f"preprocessing not included: {' to '.join(texts)} ms a picture (p50)")
+    lines.extend(_machine(report))
     if pictures.skipped:
         lines.append(f"{len(pictures.skipped)} of {pictures.count} pictures skipped: they cannot be decoded")
     return lines
@@ -101,6 +102,23 @@ def _speeds(report: Report) -> list[str]:
         verdict = speed.verdict or f"no verdict on fewer than {LEAST_ROUNDS} rounds"
         lines.append(f"{file.name}: {verdict}, {_ratio(speed.time)}")
     return lines
+
+
+def _machine(report: Report) -> list[str]:
+    """Return what the machine was like before and after, what of it is known."""
+    told: list[str] = []
+    for when, state in (("before", report.before), ("after", report.after)):
+        if state is not None:
+            known = (
+                (state.others_share, "others use {:.0%} of it"),
+                (state.steal_share or None, "{:.0%} stolen"),
+                (state.clock_mhz, "{:,.0f} MHz"),
+                (state.temperature_c, "{:.0f} °C"),
+            )
+            parts = [form.format(value) for value, form in known if value is not None]
+            parts.extend(state.power or ())
+            told.append(f"{when}: {', '.join(parts) or 'it says nothing'}")
+    return [f"the machine, {'; '.join(told)}"] if told else []
 
 
 def _ratio(time: TimeRatio) -> str:
@@ -141,7 +159,8 @@ def print_table(report: Report, console: Optional[Console] = None) -> None:
         if heading == "top-1 %":
             table.add_column("95 %", justify="right", no_wrap=True, style="dim")
     for file, found in report.measured:
-        cells = [Text(file.name)]
+        cells = [Text("\n".join((file.name, *found.disturbed)))]
+        cells[0].stylize("yellow", len(file.name))
         for heading, value, write, _, best_text in columns:
             number = value(file, found)
             text = "n/a" if number is None else write(number)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -13,10 +14,11 @@ import numpy as np
 from edgevision_device import Percentiles
 
 from ._child import Request
+from ._load import LoadMeter, MachineState, read_state, throttled_between
 from ._processes import ChildError, Process
 from ._report import Measurement, Settings
 from ._rounds import Rounds, take_rounds
-from ._speed import Speed, TimeRatio, judge, time_ratio
+from ._speed import Speed, TimeRatio, beyond, drift_of, judge, time_ratio
 
 __all__ = ["Measured", "OnProgress", "measure_all"]
 
@@ -25,6 +27,8 @@ OnProgress = Callable[[str, str, int, int], None]
 
 #: What the first file is called when it is timed a second time. No path is empty.
 _TWIN = ""
+#: A drift by less than this factor is none, where no file was timed as two to tell.
+_DRIFT = 1.05
 
 
 @dataclass(frozen=True)
@@ -34,12 +38,14 @@ class Measured:
     Attributes:
         files: by name; a line where there is no measurement.
         skipped: a line for each picture that cannot be decoded.
-        noise_floor: see `Report`.
+        noise_floor, before, after: see `Report`.
     """
 
     files: dict[str, Union[Measurement, str]]
     skipped: tuple[str, ...]
     noise_floor: Optional[TimeRatio]
+    before: MachineState
+    after: MachineState
 
 
 def measure_all(requests: Mapping[str, Request], settings: Settings, tell: OnProgress) -> Measured:
@@ -61,11 +67,15 @@ def measure_all(requests: Mapping[str, Request], settings: Settings, tell: OnPro
                 stack.callback(processes[name].close)
 
         def take_turn(name: str, runs: int) -> Optional[list[float]]:
+            own_s = time.process_time()
+            meters[name].start()
             try:
-                times_ms: list[float] = processes[name].time(runs)["times_ms"]
+                answer = processes[name].time(runs)
             except ChildError as error:
                 errors[name] = str(error)
                 return None
+            meters[name].stop(answer["cpu_s"] + time.process_time() - own_s)
+            times_ms: list[float] = answer["times_ms"]
             done[name] += len(times_ms)
             tell(name or reference, "latency", done[name], settings.runs)
             return times_ms
@@ -77,9 +87,12 @@ def measure_all(requests: Mapping[str, Request], settings: Settings, tell: OnPro
         if len(processes) > 1:
             start(_TWIN, requests[reference])
         done = dict.fromkeys(processes, 0)
+        meters = {name: LoadMeter() for name in processes}
+        before = read_state()
         rounds = take_rounds(
             {name: _expected_ms(process.opened) for name, process in processes.items()}, take_turn, settings
         )
+        after = read_state()
         noise_floor = None
         if _TWIN in processes:
             processes[_TWIN].close()
@@ -97,32 +110,47 @@ def measure_all(requests: Mapping[str, Request], settings: Settings, tell: OnPro
                 except ChildError as error:
                     errors[name] = str(error)
                 else:
+                    answer["preprocess"] = Percentiles(**answer["preprocess"])
                     skipped = tuple(answer.pop("skipped"))  # the same ones for every file
                     speed = None
                     if name != reference and reference in rounds:
-                        time = time_ratio(rounds[name], rounds[reference], settings.seed)
-                        speed = Speed(reference, time, judge(time, noise_floor))
-                    files[name] = _measurement(processes[name].opened, rounds[name], answer, speed)
+                        ratio = time_ratio(rounds[name], rounds[reference], settings.seed)
+                        speed = Speed(reference, ratio, judge(ratio, noise_floor))
+                    load = meters[name].load()
+                    drift = drift_of(rounds[name], settings.seed)
+                    span = _DRIFT if noise_floor is None else noise_floor.span
+                    files[name] = Measurement(
+                        **_times(processes[name].opened, rounds[name]),
+                        **answer,
+                        speed=speed,
+                        others_share=_known(load.others_share, before.others_share, after.others_share),
+                        steal_share=_known(load.steal_share, before.steal_share, after.steal_share),
+                        throttled=throttled_between(before, after),
+                        drift=drift,
+                        drifted=drift is not None and beyond(drift, span) != "no difference",
+                    )
                 processes[name].close()
             if name in errors:
                 files[name] = errors[name]
             tell(name, "failed" if name in errors else "done", 1, 1)
-    return Measured(files, skipped, noise_floor)
+    return Measured(files, skipped, noise_floor, before, after)
 
 
 def _expected_ms(opened: dict[str, Any]) -> float:
     return float(np.median(opened["warmup_ms"] or [opened["first_ms"]]))
 
 
-def _measurement(opened: dict[str, Any], rounds: Rounds, answer: dict[str, Any], speed: Optional[Speed]) -> Measurement:
+def _times(opened: dict[str, Any], rounds: Rounds) -> dict[str, Any]:
+    """Return what a `Measurement` says of opening and of the timed runs."""
     warmup_ms = opened.pop("warmup_ms")
-    preprocess = Percentiles(**answer.pop("preprocess"))
-    return Measurement(
+    return {
         **opened,
-        **answer,
-        warmup_runs=len(warmup_ms),
-        latency=Percentiles.of_ms(list(itertools.chain.from_iterable(rounds.values()))),
-        preprocess=preprocess,
-        round_p50_ms=tuple(Percentiles.of_ms(times_ms).p50_ms for times_ms in rounds.values()),
-        speed=speed,
-    )
+        "warmup_runs": len(warmup_ms),
+        "latency": Percentiles.of_ms(list(itertools.chain.from_iterable(rounds.values()))),
+        "round_p50_ms": tuple(Percentiles.of_ms(times_ms).p50_ms for times_ms in rounds.values()),
+    }
+
+
+def _known(share: Optional[float], before: Optional[float], after: Optional[float]) -> Optional[float]:
+    """Return the share of a file's own turns, or where those were too short the mean of before and after."""
+    return share if share is not None or before is None or after is None else (before + after) / 2

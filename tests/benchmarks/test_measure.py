@@ -198,6 +198,16 @@ def test_files_are_timed_in_turns_and_compared_with_the_first(model, pictures):
     assert report.noise_floor.rounds == 12
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /proc/stat")
+def test_the_load_of_others_is_in_the_report(model, pictures):
+    report = benchmark([model()], pictures(), runs=2, warmup=0)
+    found = report.files[0].measured
+    shares = [report.before.others_share, report.after.others_share, found.others_share, found.steal_share]
+    assert all(share is None or 0 <= share <= 1 for share in shares)
+    assert report.conditions.numpy
+    assert found.opencv
+
+
 def test_no_two_interpreters_run_at_the_same_time(model, pictures, monkeypatch):
     running = []
     ask = _processes.Process._ask

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 import edgevision_benchmarks
-from edgevision_benchmarks import Speed, TimeRatio, render_html, write_report
+from edgevision_benchmarks import MachineState, Speed, TimeRatio, render_html, write_report
 from edgevision_benchmarks._plot import arrange
 from edgevision_benchmarks._table import print_table
 from edgevision_device import UsageError
@@ -52,7 +52,19 @@ def test_the_record_is_json_with_documented_keys(report):
     record = json.loads(json.dumps(report.to_record(), allow_nan=False))
     assert record["format"] == 1
     assert set(record) == {
-        *("format", "edgevision", "created", "command", "conditions", "pictures", "settings", "noise_floor", "files")
+        *(
+            "format",
+            "edgevision",
+            "created",
+            "command",
+            "conditions",
+            "pictures",
+            "settings",
+            "noise_floor",
+            "before",
+            "after",
+            "files",
+        )
     }
 
     def keys(value):
@@ -229,6 +241,32 @@ def test_which_file_is_faster_is_told_in_words(make_report, measurement):
     record = report.to_record()
     assert record["files"][1]["measured"]["speed"]["verdict"] == "faster"
     assert record["noise_floor"]["ratio"] == 1.01
+
+
+def test_a_disturbed_row_says_so_itself(make_report, measurement):
+    calm = measurement(CONFUSION)
+    disturbed = dataclasses.replace(
+        calm, others_share=0.46, steal_share=0.08, throttled=True, drift=TimeRatio(1.2, 1.1, 1.3, 6), drifted=True
+    )
+    slight = dataclasses.replace(
+        calm, others_share=0.04, steal_share=0.01, throttled=False, drift=TimeRatio(1.2, 0.9, 1.3, 6)
+    )
+    state = MachineState(1500.0, 61.3, ("under-voltage",), ("under-voltage",), None, 0.46, 0.08)
+    report = make_report(("a.tflite", "tflite", "int8", 1, disturbed), ("b.tflite", "tflite", "int8", 1, slight))
+    report = dataclasses.replace(report, before=state, after=state)
+    stream = io.StringIO()
+    print_table(report, Console(file=stream, width=200))
+    lines = [
+        "others used 46% of the machine",
+        "other virtual machines took 8%",
+        "the processor was throttled",
+        "drifted: its last runs took 20% longer than its first",
+    ]
+    rows = [record["measured"]["disturbed"] for record in report.to_record()["files"]]
+    assert rows == [lines, []]
+    for text in (stream.getvalue(), render_html(report)):
+        assert all(text.count(line) == 1 for line in lines)
+        assert "before: others use 46% of it, 8% stolen, 1,500 MHz, 61 °C, under-voltage; after: " in text
 
 
 def test_the_table_prints_brackets_as_they_are(make_report, measurement):

@@ -7,7 +7,7 @@ import pytest
 
 from edgevision_benchmarks import Settings, TimeRatio
 from edgevision_benchmarks._rounds import take_rounds
-from edgevision_benchmarks._speed import judge, time_ratio
+from edgevision_benchmarks._speed import beyond, drift_of, judge, time_ratio
 
 
 def settings(runs=200, limit_s=8.0, least=30, rounds=20, seed=0):
@@ -128,3 +128,13 @@ def test_equal_files_are_seldom_told_apart_and_unequal_ones_always():
 def test_the_verdict_asks_the_interval_and_the_noise(low, high, floor, rounds, verdict):
     noise = floor and TimeRatio(1.0, *floor, 20)
     assert judge(TimeRatio(math.sqrt(low * high), low, high, rounds), noise) == verdict
+
+
+def test_a_machine_that_slows_down_is_a_drift():
+    rng = np.random.default_rng(7)
+    steady = {number: list(rng.lognormal(0, 0.03, 10)) for number in range(20)}
+    slowing = {number: list((1 + 0.02 * number) * rng.lognormal(0, 0.03, 10)) for number in range(20)}
+    assert beyond(drift_of(steady), 1.05) == "no difference"
+    assert beyond(drift_of(slowing), 1.05) == "slower"
+    assert drift_of(slowing).rounds == 6
+    assert drift_of({number: [1.0] for number in range(5)}) is None
