@@ -32,7 +32,11 @@ write_report(report, "report")
         top1_share        right / pictures, with Wilson's interval: top1_low_share, top1_high_share
         open_ms, first_ms, warmup_runs
         latency           count, p50_ms, p90_ms, p99_ms of the timed runs; nearest rank
-        preprocess        the same of resizing one decoded picture
+        latency_intervals p50_ms, p90_ms, p99_ms: low and high, from drawing the rounds anew; null if under 6 rounds
+        warmup            count, p50_ms, p90_ms, p99_ms of the runs that warmed up, or null
+        preprocess        the same of resizing one decoded picture; decide: of temperature and the best label
+        thread_sweep      null, or counts: threads, latency, and ratio, ratio_low, ratio_high, rounds against the
+                          fastest; recommended_threads: the fewest that cannot be told from the fastest
         memory_peak_bytes, memory_before_bytes, memory_file_bytes
                           resident while the file was opened and timed; before; the difference; null if unknown
         round_p50_ms      median of each round: all files have a turn in a round, in an order shuffled anew
@@ -76,6 +80,7 @@ from ._statistics import (
     wilson_interval,
 )
 from ._table import print_table
+from ._threads import ThreadCount, ThreadSweep
 from ._turns import OnProgress
 
 __version__ = "0.1.0"
@@ -94,6 +99,8 @@ __all__ = [
     "ScoreBin",
     "Settings",
     "Speed",
+    "ThreadCount",
+    "ThreadSweep",
     "TimeRatio",
     "benchmark",
     "calibration_error",

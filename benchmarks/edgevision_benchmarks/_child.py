@@ -46,6 +46,8 @@ Send = Callable[[dict[str, Any]], None]
 
 #: Latency cycles over so many preprocessed pictures: enough that no branch predictor learns one, little memory.
 _SAMPLE = 32
+#: Preprocessing and deciding are timed on so many pictures.
+_PARTS = 100
 
 
 @dataclass(frozen=True)
@@ -149,6 +151,7 @@ class _Opened:
             "memory_peak_bytes": peak_bytes if known else None,
             "memory_before_bytes": self._before_bytes,
             "memory_file_bytes": peak_bytes - (self._before_bytes or 0) if known and self._could_reset else None,
+            **_time_parts(self._classifier, _spread(self._pictures, _PARTS)),
             **_classify_all(self._classifier, self._pictures, send),
         }
 
@@ -176,11 +179,16 @@ def time_runs(
 
 def _sample(classifier: Classifier, pictures: Sequence[LabelledPicture]) -> list[Pixels]:
     """Preprocess pictures from all over the list, which is sorted by label."""
-    spread = pictures[:: max(1, len(pictures) // _SAMPLE)][:_SAMPLE]
-    readable = list(_preprocessed(classifier, spread)) or list(islice(_preprocessed(classifier, pictures), 1))
+    readable = list(_preprocessed(classifier, _spread(pictures, _SAMPLE))) or list(
+        islice(_preprocessed(classifier, pictures), 1)
+    )
     if not readable:
         raise DataError(f"none of the {len(pictures)} pictures can be decoded, the first one is {pictures[0].path}")
     return readable
+
+
+def _spread(pictures: Sequence[LabelledPicture], count: int) -> Sequence[LabelledPicture]:
+    return pictures[:: max(1, len(pictures) // count)][:count]
 
 
 def _preprocessed(classifier: Classifier, pictures: Iterable[LabelledPicture]) -> Iterator[Pixels]:
@@ -189,10 +197,31 @@ def _preprocessed(classifier: Classifier, pictures: Iterable[LabelledPicture]) -
             yield classifier.preprocess(read_picture(picture.path))
 
 
+def _time_parts(
+    classifier: Classifier,
+    pictures: Sequence[LabelledPicture],
+    clock_ns: Callable[[], int] = time.perf_counter_ns,
+) -> dict[str, Any]:
+    """Time what happens before and after a run, one picture in memory at a time."""
+    preprocess_ms: list[float] = []
+    decide_ms: list[float] = []
+    for picture in pictures:
+        with contextlib.suppress(PictureError):
+            decoded = read_picture(picture.path)
+            start = clock_ns()
+            pixels = classifier.preprocess(decoded)
+            preprocess_ms.append((clock_ns() - start) / 1e6)
+            scores = classifier.run(pixels)
+            start = clock_ns()
+            classifier.rank(classifier.temper(scores))
+            decide_ms.append((clock_ns() - start) / 1e6)
+    found = {"preprocess": preprocess_ms, "decide": decide_ms}
+    return {part: Percentiles.of_ms(times_ms).__dict__ for part, times_ms in found.items()}
+
+
 def _classify_all(classifier: Classifier, pictures: Sequence[LabelledPicture], send: Send) -> dict[str, Any]:
     """Classify every picture, one in memory at a time."""
     counts: dict[tuple[str, str], int] = {}
-    times_ms: list[float] = []
     skipped: list[str] = []
     told = 0.0
     for done, picture in enumerate(pictures):
@@ -204,16 +233,13 @@ def _classify_all(classifier: Classifier, pictures: Sequence[LabelledPicture], s
         except PictureError as error:
             skipped.append(str(error))
             continue
-        start = time.perf_counter_ns()
-        pixels = classifier.preprocess(decoded)
-        times_ms.append((time.perf_counter_ns() - start) / 1e6)
-        best = classifier.rank(classifier.run(pixels))[0]
+        best = classifier.rank(classifier.run(classifier.preprocess(decoded)))[0]
         counts[picture.label, best.label] = counts.get((picture.label, best.label), 0) + 1
     place = {label: index for index, label in enumerate(classifier.metadata.labels)}
     confusion: dict[str, dict[str, int]] = {}
     for true, predicted in sorted(counts, key=lambda pair: (place[pair[0]], place[pair[1]])):
         confusion.setdefault(true, {})[predicted] = counts[true, predicted]
-    return {"confusion": confusion, "preprocess": Percentiles.of_ms(times_ms).__dict__, "skipped": skipped}
+    return {"confusion": confusion, "skipped": skipped}
 
 
 def _peak_bytes() -> Optional[int]:

@@ -26,6 +26,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="DIR", help="write report.json and report.html there")
     parser.add_argument("--runs", type=int, metavar="N", help="runs to time (default: 200, at most 8 s, at least 30)")
     parser.add_argument("--warmup", type=int, metavar="N", help="runs before those (default: 20, at most 2 s)")
+    parser.add_argument(
+        "--thread-sweep",
+        type=_counts,
+        default=(),
+        metavar="N,N,…",
+        help="time each file with these numbers of threads too, and recommend one",
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the order in which files take turns")
     add_runtime_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print the report as JSON instead of the table")
@@ -61,6 +68,7 @@ def run(args: argparse.Namespace, data_name: Optional[str] = None) -> int:
             threads=args.threads,
             runtime=args.runtime,
             seed=args.seed,
+            thread_sweep=args.thread_sweep,
             given=given,
             strict=args.strict,
             whole=args.whole,
@@ -78,6 +86,15 @@ def run(args: argparse.Namespace, data_name: Optional[str] = None) -> int:
     if written:
         print(f"wrote {' and '.join(str(path) for path in written)}", file=sys.stderr)
     return 1 if any(file.error for file in report.files) else 0
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"numbers with commas between them are needed, such as 1,2,4, got {text}"
+        ) from None
 
 
 @contextmanager

@@ -56,6 +56,7 @@ def benchmark(
     threads: Optional[int] = None,
     runtime: Optional[str] = None,
     seed: int = 0,
+    thread_sweep: Sequence[int] = (),
     given: Optional[Metadata] = None,
     strict: bool = False,
     whole: bool = False,
@@ -76,6 +77,7 @@ def benchmark(
         threads: for the runtime, 1 to 256; default: the cores this process may use, at most 4.
         runtime: `litert`, `tflite-runtime` or `onnxruntime`; default: the first one installed that reads the file.
         seed: of the order in which files take turns, and of every bootstrap.
+        thread_sweep: time each file with these numbers of threads too, in turns, and recommend one.
         given: what to assume of files that edgevision did not write.
         whole: take all pictures of `folder/<label>/`, also those that a file was trained or calibrated on. By default
             a folder that a file was made from is measured on the test part of its split by content, and any picture
@@ -96,8 +98,9 @@ def benchmark(
     """
     tell: OnProgress = on_progress or (lambda name, stage, done, total: None)
     settings = dataclasses.replace(_settings(runs, warmup), seed=seed)
-    if threads is not None and not 1 <= threads <= 256:
-        raise UsageError(f"threads must lie between 1 and 256, got {threads}")
+    for count in (threads, *thread_sweep):
+        if count is not None and not 1 <= count <= 256:
+            raise UsageError(f"threads must lie between 1 and 256, got {count}")
     if runtime is not None:
         require_known("runtime", runtime, sorted({name for names in RUNTIMES.values() for name in names}))
     candidates = _open_all(files, given)
@@ -135,7 +138,7 @@ def benchmark(
                 warmup_limit_s=settings.warmup_limit_s,
                 pictures=[(str(picture.path), picture.label) for picture in pictures],
             )
-    measured = measure_all(requests, settings, tell)
+    measured = measure_all(requests, settings, tell, tuple(dict.fromkeys(thread_sweep)))
     rows: list[FileResult] = []
     for each in candidates:
         row = each.row

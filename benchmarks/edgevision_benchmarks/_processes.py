@@ -11,6 +11,8 @@ import sys
 import tempfile
 from typing import IO, Any, Callable, Optional, cast
 
+import numpy as np
+
 from ._child import Request
 
 __all__ = ["ChildError", "Process", "child_command"]
@@ -38,6 +40,11 @@ class Process:
         except BaseException:
             self.close()
             raise
+
+    @property
+    def expected_ms(self) -> float:
+        """About how long a run takes, by those that warmed up."""
+        return float(np.median(self.opened["warmup_ms"] or [self.opened["first_ms"]]))
 
     def time(self, runs: int) -> dict[str, Any]:
         """Time so many runs, after one that does not count: other processes had the caches until now."""

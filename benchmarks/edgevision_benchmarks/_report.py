@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from edgevision_device import Percentiles
 
@@ -12,6 +12,9 @@ from ._conditions import Conditions
 from ._load import MachineState
 from ._speed import Speed, TimeRatio
 from ._statistics import CONFIDENCE, Accuracy
+
+if TYPE_CHECKING:
+    from ._threads import ThreadSweep
 
 __all__ = ["FileResult", "Measurement", "Pictures", "Report", "Settings"]
 
@@ -46,6 +49,10 @@ class Measurement:
         throttled: whether the processor was slowed down, or short of power, while the files were timed; None if the
             system does not say.
         drift: time in the last third of its rounds over that in the first; None of too few rounds.
+        warmup: the runs that warmed up, after the first; None if there were none.
+        decide: temperature, and the best of the scores.
+        latency_intervals: `p50_ms`, `p90_ms` and `p99_ms` → low and high; None if fewer than `LEAST_ROUNDS` rounds.
+        thread_sweep: with other numbers of threads; None if not asked for.
         drifted: whether that is beyond the noise floor, or beyond 5 % where there is none.
     """
 
@@ -70,6 +77,10 @@ class Measurement:
     throttled: Optional[bool] = None
     drift: Optional[TimeRatio] = None
     drifted: bool = False
+    warmup: Optional[Percentiles] = None
+    decide: Optional[Percentiles] = None
+    latency_intervals: Optional[dict[str, tuple[float, float]]] = None
+    thread_sweep: Optional[ThreadSweep] = None
 
     @property
     def disturbed(self) -> tuple[str, ...]:
@@ -259,6 +270,14 @@ def _file_record(file: FileResult) -> dict[str, Any]:
             "throttled": found.throttled,
             "drift": None if found.drift is None else found.drift.to_record(),
             "drifted": found.drifted,
+            "warmup": None if found.warmup is None else dataclasses.asdict(found.warmup),
+            "decide": None if found.decide is None else dataclasses.asdict(found.decide),
+            "latency_intervals": (
+                None
+                if found.latency_intervals is None
+                else {key: list(interval) for key, interval in found.latency_intervals.items()}
+            ),
+            "thread_sweep": None if found.thread_sweep is None else found.thread_sweep.to_record(),
             "disturbed": list(found.disturbed),
             "confusion": found.confusion,
         }

@@ -12,12 +12,13 @@ import numpy.typing as npt
 
 from ._statistics import CONFIDENCE
 
-__all__ = ["LEAST_ROUNDS", "Speed", "TimeRatio", "beyond", "drift_of", "judge", "time_ratio"]
+__all__ = ["LEAST_ROUNDS", "Speed", "TimeRatio", "beyond", "drift_of", "judge", "percentile_intervals", "time_ratio"]
 
 #: Of fewer rounds, no interval of a median holds 95 %: the smallest and the largest of five hold 94.
 LEAST_ROUNDS = 6
 #: How often the rounds are drawn anew.
 _DRAWS = 2000
+_PERCENTILES = (50, 90, 99)
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,26 @@ def drift_of(rounds: Mapping[int, Sequence[float]], seed: int = 0) -> Optional[T
     low, high = np.quantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     middle = float(np.median(last) - np.median(first))
     return TimeRatio(math.exp(middle), math.exp(float(low)), math.exp(float(high)), third)
+
+
+def percentile_intervals(rounds: Mapping[int, Sequence[float]], seed: int = 0) -> dict[str, tuple[float, float]]:
+    """Return the intervals of p50, p90 and p99, by nearest rank, from drawing the rounds anew.
+
+    Rounds, not runs: the runs of one turn are more alike than those of two.
+    """
+    times = np.concatenate([np.asarray(each, np.float64) for each in rounds.values()])
+    owner = np.repeat(np.arange(len(rounds)), [len(each) for each in rounds.values()])
+    order = np.argsort(times, kind="stable")
+    times, owner = times[order], owner[order]
+    rng = np.random.default_rng(seed)
+    drawn = np.empty((_DRAWS, len(_PERCENTILES)))
+    for row in drawn:
+        # A run counts as often as its round was drawn.
+        below = np.cumsum(np.bincount(rng.integers(0, len(rounds), len(rounds)), minlength=len(rounds))[owner])
+        ranks = np.maximum(1, np.ceil(below[-1] * np.asarray(_PERCENTILES) / 100))
+        row[:] = times[np.searchsorted(below, ranks)]
+    low, high = np.quantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=0)
+    return {f"p{percent}_ms": (float(a), float(b)) for percent, a, b in zip(_PERCENTILES, low, high)}
 
 
 def _bootstrap_medians(values: npt.NDArray[np.float64], seed: int) -> npt.NDArray[np.float64]:

@@ -35,7 +35,7 @@ COLUMNS: list[Column] = [
     ("p50 ms", lambda file, found: found.latency.p50_ms, ms_text, min),
     ("p90 ms", lambda file, found: found.latency.p90_ms, ms_text, min),
     ("p99 ms", lambda file, found: found.latency.p99_ms, ms_text, min),
-    ("time ratio", lambda file, found: None if found.speed is None else found.speed.time.ratio, ratio_text, None),
+    ("time ratio", lambda file, found: 1.0 if found.speed is None else found.speed.time.ratio, ratio_text, None),
     ("open ms", lambda file, found: found.open_ms, ms_text, None),
     ("first ms", lambda file, found: found.first_ms, ms_text, None),
     ("peak memory", lambda file, found: found.memory_peak_bytes, size_text, None),
@@ -78,9 +78,17 @@ def notes(report: Report) -> list[str]:
     limit = "" if settings.runs_limit_s is None else f" (up to {settings.runs} in {settings.runs_limit_s:g} s)"
     lines.append(f"{_span(runs)} runs timed{limit} after {_span(warmup)} to warm up; the first run stands apart")
     lines.extend(_speeds(report))
-    resizing = [found.preprocess.p50_ms for _, found in report.measured]
-    texts = dict.fromkeys(ms_text(time) for time in (min(resizing), max(resizing)))
-    lines.append(f"preprocessing not included: {' to '.join(texts)} ms a picture (p50)")
+    lines.extend(_sweeps(report))
+    resizing = _range([found.preprocess.p50_ms for _, found in report.measured])
+    deciding = _range([found.decide.p50_ms for _, found in report.measured if found.decide is not None])
+    decided = f", nor deciding: {deciding} ms" if deciding else ""
+    lines.append(f"preprocessing not included: {resizing} ms a picture (p50){decided}")
+    wide = [found.latency_intervals["p50_ms"] for _, found in report.measured if found.latency_intervals is not None]
+    if wide:
+        widest = max((high - low) / (high + low) for low, high in wide)
+        lines.append(
+            f"95 % intervals of p50 reach at most {widest:.1%} to either side; those of p90 and p99: report.json"
+        )
     lines.extend(_machine(report))
     if pictures.skipped:
         lines.append(f"{len(pictures.skipped)} of {pictures.count} pictures skipped: they cannot be decoded")
@@ -101,6 +109,23 @@ def _speeds(report: Report) -> list[str]:
     for file, speed in compared:
         verdict = speed.verdict or f"no verdict on fewer than {LEAST_ROUNDS} rounds"
         lines.append(f"{file.name}: {verdict}, {_ratio(speed.time)}")
+    return lines
+
+
+def _range(times_ms: list[float]) -> str:
+    return " to ".join(dict.fromkeys(ms_text(time) for time in (min(times_ms), max(times_ms)))) if times_ms else ""
+
+
+def _sweeps(report: Report) -> list[str]:
+    """Return how long each file takes with each number of threads, a line each."""
+    lines: list[str] = []
+    for file, found in report.measured:
+        if found.thread_sweep is not None:
+            counts = ", ".join(f"{each.threads}: {ms_text(each.latency.p50_ms)}" for each in found.thread_sweep.counts)
+            lines.append(
+                f"{file.name}: p50 ms by threads {counts}; {found.thread_sweep.recommended} recommended, "
+                "the fewest that cannot be told from the fastest"
+            )
     return lines
 
 

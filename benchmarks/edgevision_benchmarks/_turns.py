@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Callable, Optional, Union
-
-import numpy as np
 
 from edgevision_device import Percentiles
 
@@ -18,7 +16,8 @@ from ._load import LoadMeter, MachineState, read_state, throttled_between
 from ._processes import ChildError, Process
 from ._report import Measurement, Settings
 from ._rounds import Rounds, take_rounds
-from ._speed import Speed, TimeRatio, beyond, drift_of, judge, time_ratio
+from ._speed import LEAST_ROUNDS, Speed, TimeRatio, beyond, drift_of, judge, percentile_intervals, time_ratio
+from ._threads import sweep_threads
 
 __all__ = ["Measured", "OnProgress", "measure_all"]
 
@@ -48,8 +47,12 @@ class Measured:
     after: MachineState
 
 
-def measure_all(requests: Mapping[str, Request], settings: Settings, tell: OnProgress) -> Measured:
+def measure_all(
+    requests: Mapping[str, Request], settings: Settings, tell: OnProgress, thread_counts: Sequence[int] = ()
+) -> Measured:
     """Open every file, time all of them in turns, then classify the pictures with one after the other.
+
+    With `thread_counts`, each is then timed with these numbers of threads too.
 
     Two interpreters never run at the same time: they would share cores, caches and heat.
     """
@@ -89,9 +92,7 @@ def measure_all(requests: Mapping[str, Request], settings: Settings, tell: OnPro
         done = dict.fromkeys(processes, 0)
         meters = {name: LoadMeter() for name in processes}
         before = read_state()
-        rounds = take_rounds(
-            {name: _expected_ms(process.opened) for name, process in processes.items()}, take_turn, settings
-        )
+        rounds = take_rounds({name: process.expected_ms for name, process in processes.items()}, take_turn, settings)
         after = read_state()
         noise_floor = None
         if _TWIN in processes:
@@ -99,6 +100,7 @@ def measure_all(requests: Mapping[str, Request], settings: Settings, tell: OnPro
             if _TWIN in rounds and reference in rounds:
                 noise_floor = time_ratio(rounds[_TWIN], rounds[reference], settings.seed)
 
+        span = _DRIFT if noise_floor is None else noise_floor.span
         files: dict[str, Union[Measurement, str]] = {}
         skipped: tuple[str, ...] = ()
         for name in requests:
@@ -107,10 +109,16 @@ def measure_all(requests: Mapping[str, Request], settings: Settings, tell: OnPro
                     answer = processes[name].finish(
                         lambda stage, done, total, name=name: tell(name, stage, done, total)
                     )
+                    processes[name].close()
+                    sweep = None
+                    if thread_counts:
+                        tell(name, "threads", 0, 1)
+                        sweep = sweep_threads(requests[name], thread_counts, settings, span)
                 except ChildError as error:
                     errors[name] = str(error)
                 else:
-                    answer["preprocess"] = Percentiles(**answer["preprocess"])
+                    for part in ("preprocess", "decide"):
+                        answer[part] = Percentiles(**answer[part])
                     skipped = tuple(answer.pop("skipped"))  # the same ones for every file
                     speed = None
                     if name != reference and reference in rounds:
@@ -118,14 +126,14 @@ def measure_all(requests: Mapping[str, Request], settings: Settings, tell: OnPro
                         speed = Speed(reference, ratio, judge(ratio, noise_floor))
                     load = meters[name].load()
                     drift = drift_of(rounds[name], settings.seed)
-                    span = _DRIFT if noise_floor is None else noise_floor.span
                     files[name] = Measurement(
-                        **_times(processes[name].opened, rounds[name]),
+                        **_times(processes[name].opened, rounds[name], settings.seed),
                         **answer,
                         speed=speed,
                         others_share=_known(load.others_share, before.others_share, after.others_share),
                         steal_share=_known(load.steal_share, before.steal_share, after.steal_share),
                         throttled=throttled_between(before, after),
+                        thread_sweep=sweep,
                         drift=drift,
                         drifted=drift is not None and beyond(drift, span) != "no difference",
                     )
@@ -136,17 +144,15 @@ def measure_all(requests: Mapping[str, Request], settings: Settings, tell: OnPro
     return Measured(files, skipped, noise_floor, before, after)
 
 
-def _expected_ms(opened: dict[str, Any]) -> float:
-    return float(np.median(opened["warmup_ms"] or [opened["first_ms"]]))
-
-
-def _times(opened: dict[str, Any], rounds: Rounds) -> dict[str, Any]:
+def _times(opened: dict[str, Any], rounds: Rounds, seed: int) -> dict[str, Any]:
     """Return what a `Measurement` says of opening and of the timed runs."""
     warmup_ms = opened.pop("warmup_ms")
     return {
         **opened,
         "warmup_runs": len(warmup_ms),
+        "warmup": Percentiles.of_ms(warmup_ms) if warmup_ms else None,
         "latency": Percentiles.of_ms(list(itertools.chain.from_iterable(rounds.values()))),
+        "latency_intervals": percentile_intervals(rounds, seed) if len(rounds) >= LEAST_ROUNDS else None,
         "round_p50_ms": tuple(Percentiles.of_ms(times_ms).p50_ms for times_ms in rounds.values()),
     }
 

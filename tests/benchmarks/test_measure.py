@@ -46,7 +46,8 @@ def test_accuracy_latency_and_memory_of_a_file(model, pictures):
     assert (found.warmup_runs, found.latency.count, found.threads) == (2, 5, 1)
     assert found.runtime in ("litert", "tflite-runtime")
     assert 0 < found.latency.p50_ms <= found.latency.p90_ms <= found.latency.p99_ms
-    assert found.preprocess.count == 13
+    assert found.preprocess.count == found.decide.count == 13
+    assert found.warmup.count == 2
     assert found.first_ms > 0 < found.open_ms
     assert report.pictures.labels == ("blue", "dark", "green", "red")
     assert report.pictures.sha256 == hash_of(folder)
@@ -110,9 +111,8 @@ def test_pictures_are_read_one_at_a_time(model, pictures, monkeypatch):
 
     monkeypatch.setattr(_child, "read_picture", counting)
     found = [LabelledPicture(path, path.parent.name) for path in sorted(pictures().rglob("*.png"))]
-    tally = _child._classify_all(Classifier(model()), found, lambda answer: None)
+    _child._classify_all(Classifier(model()), found, lambda answer: None)
     assert len(alive) == 13
-    assert tally["preprocess"]["count"] == 13
 
 
 def test_a_damaged_and_a_foreign_file_are_rows(model, pictures, tmp_path):
@@ -206,6 +206,16 @@ def test_the_load_of_others_is_in_the_report(model, pictures):
     assert all(share is None or 0 <= share <= 1 for share in shares)
     assert report.conditions.numpy
     assert found.opencv
+
+
+def test_a_file_is_timed_with_several_numbers_of_threads(model, pictures):
+    report = benchmark([model()], pictures(), runs=6, warmup=0, thread_sweep=[2, 1, 2])
+    found = report.files[0].measured
+    assert [(each.threads, each.latency.count) for each in found.thread_sweep.counts] == [(2, 6), (1, 6)]
+    assert found.thread_sweep.recommended in (1, 2)
+    assert set(found.latency_intervals) == {"p50_ms", "p90_ms", "p99_ms"}
+    with pytest.raises(UsageError, match="between 1 and 256, got 0"):
+        benchmark([model()], pictures("other"), thread_sweep=[1, 0])
 
 
 def test_no_two_interpreters_run_at_the_same_time(model, pictures, monkeypatch):

@@ -10,10 +10,10 @@ import pytest
 from rich.console import Console
 
 import edgevision_benchmarks
-from edgevision_benchmarks import MachineState, Speed, TimeRatio, render_html, write_report
+from edgevision_benchmarks import MachineState, Speed, ThreadCount, ThreadSweep, TimeRatio, render_html, write_report
 from edgevision_benchmarks._plot import arrange
 from edgevision_benchmarks._table import print_table
-from edgevision_device import UsageError
+from edgevision_device import Percentiles, UsageError
 
 CONFUSION = {
     "red": {"red": 24, "blue": 1},
@@ -241,6 +241,29 @@ def test_which_file_is_faster_is_told_in_words(make_report, measurement):
     record = report.to_record()
     assert record["files"][1]["measured"]["speed"]["verdict"] == "faster"
     assert record["noise_floor"]["ratio"] == 1.01
+
+
+def test_threads_and_intervals_are_told(make_report, measurement):
+    counts = (
+        ThreadCount(1, Percentiles(200, 2.0, 2.2, 3.0), TimeRatio(2.0, 1.9, 2.1, 20)),
+        ThreadCount(2, Percentiles(200, 1.0, 1.1, 1.5), TimeRatio(1.0, 1.0, 1.0, 20)),
+    )
+    found = dataclasses.replace(
+        measurement(CONFUSION),
+        thread_sweep=ThreadSweep(counts, 2),
+        latency_intervals={"p50_ms": (0.98, 1.02), "p90_ms": (1.0, 1.3), "p99_ms": (1.2, 1.9)},
+        decide=Percentiles(100, 0.02, 0.03, 0.04),
+    )
+    report = make_report(("a.tflite", "tflite", "int8", 1, found))
+    stream = io.StringIO()
+    print_table(report, Console(file=stream, width=200))
+    for text in (stream.getvalue(), render_html(report)):
+        assert "a.tflite: p50 ms by threads 1: 2.00, 2: 1.00; 2 recommended" in text
+        assert "95 % intervals of p50 reach at most 2.0% to either side" in text
+        assert "preprocessing not included: 0.100 ms a picture (p50), nor deciding: 0.020 ms" in text
+    (row,) = report.to_record()["files"]
+    assert row["measured"]["thread_sweep"]["recommended_threads"] == 2
+    assert row["measured"]["latency_intervals"]["p90_ms"] == [1.0, 1.3]
 
 
 def test_a_disturbed_row_says_so_itself(make_report, measurement):

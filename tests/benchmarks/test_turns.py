@@ -7,7 +7,8 @@ import pytest
 
 from edgevision_benchmarks import Settings, TimeRatio
 from edgevision_benchmarks._rounds import take_rounds
-from edgevision_benchmarks._speed import beyond, drift_of, judge, time_ratio
+from edgevision_benchmarks._speed import beyond, drift_of, judge, percentile_intervals, time_ratio
+from edgevision_benchmarks._threads import recommend
 
 
 def settings(runs=200, limit_s=8.0, least=30, rounds=20, seed=0):
@@ -138,3 +139,41 @@ def test_a_machine_that_slows_down_is_a_drift():
     assert beyond(drift_of(slowing), 1.05) == "slower"
     assert drift_of(slowing).rounds == 6
     assert drift_of({number: [1.0] for number in range(5)}) is None
+
+
+def test_intervals_of_percentiles_cover_as_often_as_they_say():
+    """Of a normal distribution; turns differ among themselves, or it would not matter that rounds are drawn."""
+    rng = np.random.default_rng(11)
+    inside = 0
+    for _ in range(100):
+        shift = rng.normal(0, 1, 20)
+        low, high = percentile_intervals({n: list(10 + shift[n] + rng.normal(0, 1, 10)) for n in range(20)})["p50_ms"]
+        inside += low <= 10 <= high
+    assert 88 <= inside <= 100
+
+
+def test_percentiles_lie_inside_their_intervals():
+    rng = np.random.default_rng(13)
+    rounds = {number: list(rng.lognormal(0, 0.3, 5 + number)) for number in range(12)}
+    times = np.concatenate(list(rounds.values()))
+    for percent in (50, 90, 99):
+        low, high = percentile_intervals(rounds)[f"p{percent}_ms"]
+        assert low <= np.percentile(times, percent, method="inverted_cdf") <= high
+        assert {low, high} <= {*times} or low < high
+
+
+@pytest.mark.parametrize(
+    ("each_ms", "recommended"),
+    [
+        pytest.param({1: 4.0, 2: 2.0, 4: 2.01}, 2, id="the fewest of two alike"),
+        pytest.param({1: 4.0, 2: 2.0, 4: 1.0}, 4, id="the fastest by far"),
+        pytest.param({4: 1.0, 1: 1.0, 2: 1.3}, 1, id="in any order"),
+    ],
+)
+def test_the_fewest_threads_that_are_as_fast_are_recommended(each_ms, recommended):
+    rng = np.random.default_rng(17)
+    rounds = dict(zip(each_ms, loaded(rng, each_ms.values())))
+    found = recommend(rounds, 0, 1.02)
+    assert found.recommended == recommended
+    assert [each.threads for each in found.counts] == list(each_ms)
+    assert 1.0 in [each.time.ratio for each in found.counts]
