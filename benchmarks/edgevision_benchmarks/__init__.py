@@ -30,6 +30,14 @@ write_report(report, "report")
         runtime, runtime_version, threads
         pictures, right   how many were classified, and how many got their own label
         top1_share        right / pictures, with Wilson's interval: top1_low_share, top1_high_share
+        top5              of files of more than five labels, how many pictures have theirs among the five best: right,
+                          pictures, accuracy_share, accuracy_low_share, accuracy_high_share; or null
+        macro_f1_share    mean f1_share of the labels that there are pictures of
+        per_label         {label: pictures, right, called, recall_share, precision_share (null if none is called so),
+                          f1_share}
+        paired            null for the first file, or against it: reference, flips (pictures whose label differs),
+                          both_right, only_a_right, only_b_right, neither_right (a: the first file), difference_share,
+                          difference_low_share, difference_high_share, confidence, p, distinguishable, verdict
         open_ms, first_ms, warmup_runs
         latency           count, p50_ms, p90_ms, p99_ms of the timed runs; nearest rank
         latency_intervals p50_ms, p90_ms, p99_ms: low and high, from drawing the rounds anew; null if under 6 rounds
@@ -68,7 +76,7 @@ from ._html import render_html
 from ._load import MachineState
 from ._measure import benchmark
 from ._outputs import write_report
-from ._report import FileResult, Measurement, Pictures, Report, Settings
+from ._report import FileResult, LabelScores, Measurement, Paired, Pictures, Report, Settings
 from ._speed import Speed, TimeRatio
 from ._statistics import (
     Accuracy,
@@ -90,9 +98,11 @@ __all__ = [
     "CalibrationError",
     "Conditions",
     "FileResult",
+    "LabelScores",
     "MachineState",
     "Measurement",
     "OnProgress",
+    "Paired",
     "PairedDifference",
     "Pictures",
     "Report",

@@ -39,6 +39,9 @@ from edgevision_device import (
     read_picture,
 )
 
+from ._accuracy import classify_all
+from ._conditions import count_cores
+
 __all__ = ["Request", "main", "time_runs"]
 
 Pixels = npt.NDArray[np.uint8]
@@ -101,8 +104,9 @@ class _Opened:
     """
 
     def __init__(self, request: Request) -> None:
+        self._request = request
         self._pictures = [LabelledPicture(Path(path), label) for path, label in request.pictures]
-        given = None if request.given is None else Metadata.from_record(json.loads(request.given))
+        self._given = None if request.given is None else Metadata.from_record(json.loads(request.given))
         # Before the file is opened, so that neither its memory nor its time counts the runtime's own library.
         opencv = load_opencv()
         for name in RUNTIMES[request.format] if request.runtime is None else (request.runtime,):
@@ -114,7 +118,7 @@ class _Opened:
 
         start = time.perf_counter_ns()
         self._classifier = classifier = Classifier(
-            request.file, threads=request.threads, runtime=request.runtime, given=given
+            request.file, threads=request.threads, runtime=request.runtime, given=self._given
         )
         open_ms = (time.perf_counter_ns() - start) / 1e6
         self._opened_bytes = _peak_bytes()
@@ -152,8 +156,21 @@ class _Opened:
             "memory_before_bytes": self._before_bytes,
             "memory_file_bytes": peak_bytes - (self._before_bytes or 0) if known and self._could_reset else None,
             **_time_parts(self._classifier, _spread(self._pictures, _PARTS)),
-            **_classify_all(self._classifier, self._pictures, send),
+            **self._classify_all(send),
         }
+
+    def _classify_all(self, send: Send) -> dict[str, Any]:
+        """Classify every picture, with an interpreter of one thread for each core."""
+        request, total = self._request, len(self._pictures)
+        classifiers = [
+            Classifier(request.file, threads=1, runtime=request.runtime, given=self._given)
+            for _ in range(min(count_cores(), total))
+        ]
+
+        def tell(done: int) -> None:
+            send({"stage": "accuracy", "done": done, "total": total})
+
+        return classify_all(classifiers, self._pictures, tell)
 
 
 def time_runs(
@@ -217,29 +234,6 @@ def _time_parts(
             decide_ms.append((clock_ns() - start) / 1e6)
     found = {"preprocess": preprocess_ms, "decide": decide_ms}
     return {part: Percentiles.of_ms(times_ms).__dict__ for part, times_ms in found.items()}
-
-
-def _classify_all(classifier: Classifier, pictures: Sequence[LabelledPicture], send: Send) -> dict[str, Any]:
-    """Classify every picture, one in memory at a time."""
-    counts: dict[tuple[str, str], int] = {}
-    skipped: list[str] = []
-    told = 0.0
-    for done, picture in enumerate(pictures):
-        if time.monotonic() - told > 0.1:
-            told = time.monotonic()
-            send({"stage": "accuracy", "done": done, "total": len(pictures)})
-        try:
-            decoded = read_picture(picture.path)
-        except PictureError as error:
-            skipped.append(str(error))
-            continue
-        best = classifier.rank(classifier.run(classifier.preprocess(decoded)))[0]
-        counts[picture.label, best.label] = counts.get((picture.label, best.label), 0) + 1
-    place = {label: index for index, label in enumerate(classifier.metadata.labels)}
-    confusion: dict[str, dict[str, int]] = {}
-    for true, predicted in sorted(counts, key=lambda pair: (place[pair[0]], place[pair[1]])):
-        confusion.setdefault(true, {})[predicted] = counts[true, predicted]
-    return {"confusion": confusion, "skipped": skipped}
 
 
 def _peak_bytes() -> Optional[int]:

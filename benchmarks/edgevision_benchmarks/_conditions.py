@@ -13,7 +13,7 @@ import numpy as np
 
 from edgevision_device import read_governor
 
-__all__ = ["Conditions", "read_conditions"]
+__all__ = ["Conditions", "count_cores", "read_conditions"]
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def read_conditions() -> Conditions:
     return Conditions(
         board=_read(Path("/proc/device-tree/model")),
         cpu=_field(cpuinfo, "model name") or _field(cpuinfo, "Model") or platform.processor() or None,
-        cores=_cores(),
+        cores=count_cores(),
         architecture=platform.machine(),
         userland_bits=8 * struct.calcsize("P"),
         memory_bytes=_kilobytes(_read(Path("/proc/meminfo")) or "", "MemTotal"),
@@ -85,7 +85,8 @@ def _kilobytes(text: str, name: str) -> Optional[int]:
     return None if value is None else 1024 * int(value.split()[0])
 
 
-def _cores() -> int:
+def count_cores() -> int:
+    """Return how many cores this process may use."""
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not on macOS or Windows

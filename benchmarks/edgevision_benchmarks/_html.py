@@ -54,7 +54,7 @@ class _Confusion:
     columns: list[str]
     rows: list[tuple[str, list[_Heat]]]
     commonest: list[tuple[str, str, int]]
-    recalls: list[tuple[str, Accuracy]]
+    recalls: list[tuple[str, Accuracy, Optional[float]]]
     left_out: int
 
 
@@ -149,7 +149,8 @@ def _confusion(file: FileResult, found: Measurement) -> _Confusion:
     seen = dict.fromkeys(found.confusion)
     seen.update(dict.fromkeys(label for row in found.confusion.values() for label in row))
     columns = list(seen)
-    recalls = list(found.recalls.items())
+    precisions = {label: scores.precision for label, scores in found.per_label.items()}
+    recalls = [(label, recall, precisions[label]) for label, recall in found.recalls.items()]
     if len(columns) > _MATRIX_LABELS:
         pairs = [(true, wrong, n) for true, row in found.confusion.items() for wrong, n in row.items() if wrong != true]
         commonest = sorted(pairs, key=lambda pair: -pair[2])[:_LISTED]

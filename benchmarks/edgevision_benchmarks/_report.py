@@ -11,18 +11,81 @@ from edgevision_device import Percentiles
 from ._conditions import Conditions
 from ._load import MachineState
 from ._speed import Speed, TimeRatio
-from ._statistics import CONFIDENCE, Accuracy
+from ._statistics import CONFIDENCE, Accuracy, PairedDifference
 
 if TYPE_CHECKING:
     from ._threads import ThreadSweep
 
-__all__ = ["FileResult", "Measurement", "Pictures", "Report", "Settings"]
+__all__ = ["FileResult", "LabelScores", "Measurement", "Paired", "Pictures", "Report", "Settings"]
 
 #: A share of the machine in other hands from which on a row says so.
 DISTURBING_SHARE = 0.05
 
 #: Raised when a reader of the old record would misread the new one.
 FORMAT = 1
+
+
+@dataclass(frozen=True)
+class LabelScores:
+    """How well one label is told from the others.
+
+    Attributes:
+        right: pictures of it that are called so.
+        pictures: of it.
+        called: pictures that are called so.
+
+    >>> LabelScores(right=8, pictures=10, called=16).f1 == 2 / (1 / 0.8 + 1 / 0.5)
+    True
+    """
+
+    right: int
+    pictures: int
+    called: int
+
+    @property
+    def recall(self) -> float:
+        """Share of its pictures that are called so; there is at least one."""
+        return self.right / self.pictures
+
+    @property
+    def precision(self) -> Optional[float]:
+        """Share of the pictures called so that are; None if there is none."""
+        return self.right / self.called if self.called else None
+
+    @property
+    def f1(self) -> float:
+        """The harmonic mean of both; 0 if nothing is right."""
+        return 2 * self.right / (self.pictures + self.called)
+
+    def to_record(self) -> dict[str, Any]:
+        """Return it as JSON types."""
+        return {
+            "pictures": self.pictures,
+            "right": self.right,
+            "called": self.called,
+            "recall_share": self.recall,
+            "precision_share": self.precision,
+            "f1_share": self.f1,
+        }
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Two files on the same pictures.
+
+    Attributes:
+        reference: name of the first file.
+        difference: `a` is the first file, `b` this one.
+        flips: pictures whose label differs.
+    """
+
+    reference: str
+    difference: PairedDifference
+    flips: int
+
+    def to_record(self) -> dict[str, Any]:
+        """Return it as JSON types."""
+        return {"reference": self.reference, "flips": self.flips, **self.difference.to_record()}
 
 
 @dataclass(frozen=True)
@@ -53,6 +116,8 @@ class Measurement:
         decide: temperature, and the best of the scores.
         latency_intervals: `p50_ms`, `p90_ms` and `p99_ms` → low and high; None if fewer than `LEAST_ROUNDS` rounds.
         thread_sweep: with other numbers of threads; None if not asked for.
+        top5: how many pictures have their own label among the five best; None of a file of five labels or fewer.
+        paired: its accuracy against that of the first file, on the same pictures; None for that one itself.
         drifted: whether that is beyond the noise floor, or beyond 5 % where there is none.
     """
 
@@ -82,6 +147,9 @@ class Measurement:
     latency_intervals: Optional[dict[str, tuple[float, float]]] = None
     thread_sweep: Optional[ThreadSweep] = None
 
+    top5: Optional[Accuracy] = None
+    paired: Optional[Paired] = None
+
     @property
     def disturbed(self) -> tuple[str, ...]:
         """What makes its times doubtful, a few words each."""
@@ -103,6 +171,24 @@ class Measurement:
         """How many pictures got their own label."""
         right = sum(row.get(label, 0) for label, row in self.confusion.items())
         return Accuracy(right, sum(sum(row.values()) for row in self.confusion.values()))
+
+    @property
+    def per_label(self) -> dict[str, LabelScores]:
+        """Precision, recall and F1 of each true label, in the order of the file's labels."""
+        called: dict[str, int] = {}
+        for row in self.confusion.values():
+            for label, pictures in row.items():
+                called[label] = called.get(label, 0) + pictures
+        return {
+            label: LabelScores(row.get(label, 0), sum(row.values()), called.get(label, 0))
+            for label, row in self.confusion.items()
+        }
+
+    @property
+    def macro_f1(self) -> float:
+        """The mean F1 of the labels that there are pictures of: a rare label counts as much as a common one."""
+        scores = [each.f1 for each in self.per_label.values()]
+        return sum(scores) / len(scores) if scores else 0.0
 
     @property
     def recalls(self) -> dict[str, Accuracy]:
@@ -278,6 +364,10 @@ def _file_record(file: FileResult) -> dict[str, Any]:
                 else {key: list(interval) for key, interval in found.latency_intervals.items()}
             ),
             "thread_sweep": None if found.thread_sweep is None else found.thread_sweep.to_record(),
+            "top5": None if found.top5 is None else found.top5.to_record(),
+            "macro_f1_share": found.macro_f1,
+            "per_label": {label: scores.to_record() for label, scores in found.per_label.items()},
+            "paired": None if found.paired is None else found.paired.to_record(),
             "disturbed": list(found.disturbed),
             "confusion": found.confusion,
         }

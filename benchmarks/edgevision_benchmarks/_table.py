@@ -22,7 +22,7 @@ Column = tuple[
 ]
 
 #: Left out on a terminal narrower than `_WIDE` columns: cut numbers are worse than none.
-_SPARE = ("p90 ms", "open ms", "first ms", "of it the file")
+_SPARE = ("macro-F1 %", "p90 ms", "open ms", "first ms", "of it the file")
 _WIDE = 110
 #: What is no terminal has no width of its own; no line needs to break there.
 _WIDTH = 240
@@ -31,6 +31,8 @@ _WIDTH = 240
 #: run to run by more than files do: a mark there would award chance. The interval stands beside top-1.
 COLUMNS: list[Column] = [
     ("top-1 %", lambda file, found: found.top1.share, percent_text, max),
+    ("top-5 %", lambda file, found: None if found.top5 is None else found.top5.share, percent_text, max),
+    ("macro-F1 %", lambda file, found: found.macro_f1, percent_text, max),
     ("size", lambda file, found: float(file.size_bytes), size_text, min),
     ("p50 ms", lambda file, found: found.latency.p50_ms, ms_text, min),
     ("p90 ms", lambda file, found: found.latency.p90_ms, ms_text, min),
@@ -44,9 +46,12 @@ COLUMNS: list[Column] = [
 
 
 def columns_of(report: Report) -> list[Column]:
-    """Return the columns; the time ratio only where there is more than one file to compare."""
-    compared = any(found.speed is not None for _, found in report.measured)
-    return [column for column in COLUMNS if compared or column[0] != "time ratio"]
+    """Return the columns; the time ratio only if there are files to compare, top-5 only if there are many labels."""
+    left_out = {
+        "time ratio": all(found.speed is None for _, found in report.measured),
+        "top-5 %": all(found.top5 is None for _, found in report.measured),
+    }
+    return [column for column in COLUMNS if not left_out.get(column[0], False)]
 
 
 def best_texts(report: Report) -> list[Optional[str]]:
@@ -78,6 +83,12 @@ def notes(report: Report) -> list[str]:
     limit = "" if settings.runs_limit_s is None else f" (up to {settings.runs} in {settings.runs_limit_s:g} s)"
     lines.append(f"{_span(runs)} runs timed{limit} after {_span(warmup)} to warm up; the first run stands apart")
     lines.extend(_speeds(report))
+    for file, found in report.measured:
+        if found.paired is not None:
+            lines.append(
+                f"{file.name} against {found.paired.reference}: top-1 {found.paired.difference.describe()}; "
+                f"{found.paired.flips} flips"
+            )
     lines.extend(_sweeps(report))
     resizing = _range([found.preprocess.p50_ms for _, found in report.measured])
     deciding = _range([found.decide.p50_ms for _, found in report.measured if found.decide is not None])

@@ -9,14 +9,17 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Callable, Optional, Union
 
+import numpy as np
+
 from edgevision_device import Percentiles
 
 from ._child import Request
 from ._load import LoadMeter, MachineState, read_state, throttled_between
 from ._processes import ChildError, Process
-from ._report import Measurement, Settings
+from ._report import Measurement, Paired, Settings
 from ._rounds import Rounds, take_rounds
 from ._speed import LEAST_ROUNDS, Speed, TimeRatio, beyond, drift_of, judge, percentile_intervals, time_ratio
+from ._statistics import Accuracy, compare_paired
 from ._threads import sweep_threads
 
 __all__ = ["Measured", "OnProgress", "measure_all"]
@@ -103,6 +106,7 @@ def measure_all(
         span = _DRIFT if noise_floor is None else noise_floor.span
         files: dict[str, Union[Measurement, str]] = {}
         skipped: tuple[str, ...] = ()
+        predicted: dict[str, list[Optional[str]]] = {}
         for name in requests:
             if name in rounds:
                 try:
@@ -119,6 +123,8 @@ def measure_all(
                 else:
                     for part in ("preprocess", "decide"):
                         answer[part] = Percentiles(**answer[part])
+                    predicted[name] = answer.pop("predicted")
+                    top5_right: Optional[int] = answer.pop("top5_right")
                     skipped = tuple(answer.pop("skipped"))  # the same ones for every file
                     speed = None
                     if name != reference and reference in rounds:
@@ -134,6 +140,8 @@ def measure_all(
                         steal_share=_known(load.steal_share, before.steal_share, after.steal_share),
                         throttled=throttled_between(before, after),
                         thread_sweep=sweep,
+                        top5=None if top5_right is None else Accuracy(top5_right, _classified(predicted[name])),
+                        paired=_paired(predicted, name, [label for _, label in requests[name].pictures]),
                         drift=drift,
                         drifted=drift is not None and beyond(drift, span) != "no difference",
                     )
@@ -155,6 +163,21 @@ def _times(opened: dict[str, Any], rounds: Rounds, seed: int) -> dict[str, Any]:
         "latency_intervals": percentile_intervals(rounds, seed) if len(rounds) >= LEAST_ROUNDS else None,
         "round_p50_ms": tuple(Percentiles.of_ms(times_ms).p50_ms for times_ms in rounds.values()),
     }
+
+
+def _classified(predicted: Sequence[Optional[str]]) -> int:
+    return sum(label is not None for label in predicted)
+
+
+def _paired(predicted: Mapping[str, Sequence[Optional[str]]], name: str, labels: Sequence[str]) -> Optional[Paired]:
+    """Compare what a file calls the pictures with what the first of `predicted` does."""
+    first = next(iter(predicted))
+    if name == first:
+        return None
+    # What cannot be decoded is None for both.
+    pairs = [(a, b, label) for a, b, label in zip(predicted[first], predicted[name], labels) if a is not None]
+    right_a, right_b = (np.array([pair[side] == pair[2] for pair in pairs], np.bool_) for side in (0, 1))
+    return Paired(first, compare_paired(right_a, right_b), sum(a != b for a, b, _ in pairs))
 
 
 def _known(share: Optional[float], before: Optional[float], after: Optional[float]) -> Optional[float]:

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from edgevision_benchmarks import Accuracy, _child, _processes, benchmark
+from edgevision_benchmarks import Accuracy, LabelScores, _accuracy, _processes, benchmark
 from edgevision_device import DataOrigin, FileError, Metadata, Normalization, PictureError, UsageError, hash_pictures
 
 #: A child that dies of SIGSEGV on files called crash.tflite and does its work on others.
@@ -95,24 +95,69 @@ def test_unreadable_pictures_are_named_and_counted(model, pictures):
         benchmark([model()], folder, strict=True)
 
 
-def test_pictures_are_read_one_at_a_time(model, pictures, monkeypatch):
-    """Of each decoded picture only the reference in the loop is left when the next one is read."""
+@pytest.mark.parametrize("workers", [1, 3])
+def test_each_worker_holds_one_picture(model, pictures, monkeypatch, workers):
+    """Of each decoded picture only the reference in a worker's loop is left when the next one is read."""
+    import threading
     import weakref
 
     from edgevision_device import Classifier, LabelledPicture, read_picture
 
-    alive = []
+    alive, lock = [], threading.Lock()
 
     def counting(path):
-        assert sum(each() is not None for each in alive) <= 1
         picture = read_picture(path)
-        alive.append(weakref.ref(picture))
+        with lock:
+            alive.append(weakref.ref(picture))
+            assert sum(each() is not None for each in alive) <= 2 * workers
         return picture
 
-    monkeypatch.setattr(_child, "read_picture", counting)
+    monkeypatch.setattr(_accuracy, "read_picture", counting)
     found = [LabelledPicture(path, path.parent.name) for path in sorted(pictures().rglob("*.png"))]
-    _child._classify_all(Classifier(model()), found, lambda answer: None)
+    path = model()
+    _accuracy.classify_all([Classifier(path, threads=1) for _ in range(workers)], found)
     assert len(alive) == 13
+
+
+def test_many_cores_answer_like_one(model, pictures):
+    from edgevision_device import Classifier, LabelledPicture
+
+    path, folder = model(), pictures(shown=20)
+    (folder / "red" / "broken.png").write_bytes(b"no picture")
+    found = [LabelledPicture(path, path.parent.name) for path in sorted(folder.rglob("*.png"))]
+    alone, together = (
+        _accuracy.classify_all([Classifier(path, threads=1) for _ in range(workers)], found) for workers in (1, 4)
+    )
+    assert alone == together
+    assert alone["predicted"].count(None) == 1
+    assert "broken.png" in alone["skipped"][0]
+    assert alone["top5_right"] is None
+
+
+def test_what_fails_in_a_worker_is_raised(model, pictures, monkeypatch):
+    from edgevision_device import Classifier, LabelledPicture
+
+    def failing(path):
+        raise FileError("the runtime gave up")
+
+    monkeypatch.setattr(_accuracy, "read_picture", failing)
+    found = [LabelledPicture(path, path.parent.name) for path in sorted(pictures().rglob("*.png"))]
+    with pytest.raises(FileError, match="gave up"):
+        _accuracy.classify_all([Classifier(model()) for _ in range(2)], found)
+
+
+def test_files_are_compared_picture_by_picture(model, pictures):
+    folder = pictures()
+    (folder / "red" / "broken.png").write_bytes(b"no picture")
+    # The second one calls green what is red, and the other way round: wrong on 6 of 13, where the first is right.
+    files = [model("a.tflite"), model("b.tflite", labels=("green", "red", "blue", "dark"))]
+    first, second = (file.measured for file in benchmark(files, folder, runs=1, warmup=0).files)
+    assert first.paired is None
+    assert (second.paired.reference, second.paired.flips) == ("a.tflite", 6)
+    difference = second.paired.difference
+    assert (difference.both, difference.only_a, difference.only_b, difference.neither) == (6, 6, 0, 1)
+    assert difference.p == pytest.approx(2 * 0.5**6)
+    assert first.per_label["blue"] == LabelScores(right=3, pictures=3, called=4)
 
 
 def test_a_damaged_and_a_foreign_file_are_rows(model, pictures, tmp_path):

@@ -10,7 +10,18 @@ import pytest
 from rich.console import Console
 
 import edgevision_benchmarks
-from edgevision_benchmarks import MachineState, Speed, ThreadCount, ThreadSweep, TimeRatio, render_html, write_report
+from edgevision_benchmarks import (
+    Accuracy,
+    MachineState,
+    Paired,
+    PairedDifference,
+    Speed,
+    ThreadCount,
+    ThreadSweep,
+    TimeRatio,
+    render_html,
+    write_report,
+)
 from edgevision_benchmarks._plot import arrange
 from edgevision_benchmarks._table import print_table
 from edgevision_device import Percentiles, UsageError
@@ -70,6 +81,9 @@ def test_the_record_is_json_with_documented_keys(report):
     def keys(value):
         if isinstance(value, dict):
             for key, inner in value.items():
+                # Their keys are labels.
+                if key == "per_label":
+                    inner = list(inner.values())
                 if key != "confusion":
                     yield from keys(inner)
                 yield key
@@ -241,6 +255,42 @@ def test_which_file_is_faster_is_told_in_words(make_report, measurement):
     record = report.to_record()
     assert record["files"][1]["measured"]["speed"]["verdict"] == "faster"
     assert record["noise_floor"]["ratio"] == 1.01
+
+
+def test_macro_f1_is_that_of_scikit_learn(measurement):
+    metrics = pytest.importorskip("sklearn.metrics", reason="scikit-learn is not installed")
+    confusion = {"red": {"red": 5, "blue": 2, "stray": 1}, "blue": {"red": 4}, "dark": {"dark": 3, "blue": 1}}
+    pairs = [(true, said) for true, row in confusion.items() for said, count in row.items() for _ in range(count)]
+    true, said = zip(*pairs)
+    labels = list(confusion)
+    found = measurement(confusion)
+    precision, recall, f1, shown = metrics.precision_recall_fscore_support(true, said, labels=labels, zero_division=0)
+    scores = [found.per_label[label] for label in labels]
+    assert [each.recall for each in scores] == pytest.approx(recall)
+    assert [each.precision for each in scores] == pytest.approx(precision)
+    assert [each.f1 for each in scores] == pytest.approx(f1)
+    assert [each.pictures for each in scores] == list(shown)
+    assert found.macro_f1 == pytest.approx(f1.mean())
+
+
+def test_a_label_that_is_never_named_has_no_precision(measurement):
+    scores = measurement({"red": {"blue": 2}, "blue": {"blue": 1}}).per_label
+    assert (scores["red"].precision, scores["red"].f1) == (None, 0.0)
+    assert scores["red"].to_record()["precision_share"] is None
+
+
+def test_accuracy_against_the_first_file_is_told(make_report, measurement):
+    found = dataclasses.replace(
+        measurement(CONFUSION), top5=Accuracy(99, 100), paired=Paired("a.tflite", PairedDifference(95, 3, 1, 1), 7)
+    )
+    report = make_report(("a.tflite", "tflite", "int8", 1, found), ("b.tflite", "tflite", "int8", 1, found))
+    stream = io.StringIO()
+    print_table(report, Console(file=stream, width=200))
+    for text in (stream.getvalue(), render_html(report)):
+        assert "top-5 %" in text
+        assert "b.tflite against a.tflite: top-1 \N{MINUS SIGN}2.0 points on 100 pictures" in text
+        assert "7 flips" in text
+        assert "99.0" in text
 
 
 def test_threads_and_intervals_are_told(make_report, measurement):
