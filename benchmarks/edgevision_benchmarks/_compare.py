@@ -103,10 +103,10 @@ class Comparison:
 def compare_reports(first: Report, second: Report, tolerance: float = TOLERANCE) -> Comparison:
     """Say whether the second run reproduces the first.
 
-    Files are matched by SHA-256. On the same pictures, by their hash, a runtime of the same version on the same
-    architecture must answer the same to every picture; another one may differ by as much as chance. A time may differ
-    by the tolerance in either direction, and by more where the intervals of both runs let it. What only the second
-    report holds is no matter.
+    Files are matched by SHA-256. On the same pictures, by their hash, a runtime and an OpenCV of the same versions on
+    the same architecture must answer the same to every picture; another one may differ by as much as chance. A time
+    may differ by the tolerance in either direction, and by more where the intervals of both runs let it. What only the
+    second report holds is no matter.
 
     Args:
         first, second: of `benchmark`, or read back.
@@ -159,15 +159,11 @@ class _Times:
 
 def _times(name: str, first: Measurement, second: Measurement) -> _Times:
     key = f"{name}_ms"
-    a, b = _interval(first, key), _interval(second, key)
-    ends = None if a is None or b is None else (b[0] / a[1], b[1] / a[0])
+    ends = None
+    if first.latency_intervals is not None and second.latency_intervals is not None:
+        (low_a, high_a), (low_b, high_b) = first.latency_intervals[key], second.latency_intervals[key]
+        ends = (low_b / high_a, high_b / low_a)
     return _Times(name, getattr(first.latency, key), getattr(second.latency, key), ends)
-
-
-def _interval(found: Measurement, key: str) -> Optional[tuple[float, float]]:
-    """Return the interval of a percentile, of a report that has one."""
-    intervals: Optional[dict[str, tuple[float, float]]] = getattr(found, "latency_intervals", None)
-    return None if intervals is None else intervals.get(key)
 
 
 def _keyed(report: Report) -> list[tuple[tuple[str, int], FileResult]]:
@@ -204,10 +200,12 @@ def _file(a: FileResult, b: Optional[FileResult], first: Report, second: Report,
             problems.append(time.describe())
         elif not time.near(tolerance):
             notes.append(f"{time.describe()}: beyond the tolerance, but the intervals are not")
-    for name in ("runtime", "runtime_version", "threads"):
+    for name in ("runtime", "runtime_version", "threads", "opencv"):
         before, after = getattr(a.measured, name), getattr(b.measured, name)
         if before != after:
             notes.append(f"{name.replace('_', ' ')} {before}, then {after}")
+    for which, measured in (("first", a.measured), ("second", b.measured)):
+        notes += [f"the {which} run was disturbed: {line}" for line in measured.disturbed]
     return dataclasses.replace(
         found,
         right_b=b.measured.top1.right,
@@ -220,12 +218,9 @@ def _file(a: FileResult, b: Optional[FileResult], first: Report, second: Report,
 
 def _exact(a: Measurement, b: Measurement, first: Report, second: Report) -> bool:
     """Say whether the same arithmetic ran: then every answer must be the same."""
-    return (a.runtime, a.runtime_version, first.conditions.architecture, first.conditions.userland_bits) == (
-        b.runtime,
-        b.runtime_version,
-        second.conditions.architecture,
-        second.conditions.userland_bits,
-    )
+    versions = [(each.runtime, each.runtime_version, each.opencv) for each in (a, b)]
+    machines = [(each.conditions.architecture, each.conditions.userland_bits) for each in (first, second)]
+    return versions[0] == versions[1] and machines[0] == machines[1]
 
 
 def _accuracy(a: Measurement, b: Measurement, exact: bool) -> tuple[list[str], list[str]]:
@@ -238,8 +233,8 @@ def _accuracy(a: Measurement, b: Measurement, exact: bool) -> tuple[list[str], l
     low, high = unpaired_interval(a.top1.right, a.top1.pictures, b.top1.right, b.top1.pictures)
     line = f"{points_text(b.top1.share - a.top1.share)} points ({points_text(low)} to {points_text(high)})"
     if low <= 0 <= high:
-        return [], [f"{line} by another runtime or processor: not distinguishable"]
-    return [f"{line} by another runtime or processor"], []
+        return [], [f"{line} by another runtime, OpenCV or processor: not distinguishable"]
+    return [f"{line} by another runtime, OpenCV or processor"], []
 
 
 def _differences(first: Report, second: Report) -> tuple[tuple[str, Any, Any], ...]:

@@ -18,6 +18,8 @@ __all__ = ["NAMES", "Gate", "Verdict", "judge", "parse_gate"]
 _FIGURES: dict[str, Callable[[Measurement], Optional[float]]] = {
     "top1": lambda found: found.top1.share,
     "top1_low": lambda found: found.top1.interval[0],
+    "top5": lambda found: None if found.top5 is None else found.top5.share,
+    "macro_f1": lambda found: found.macro_f1,
     "worst_recall": lambda found: min(recall.share for recall in found.recalls.values() if recall.pictures),
     "p50_ms": lambda found: found.latency.p50_ms,
     "p90_ms": lambda found: found.latency.p90_ms,
@@ -34,6 +36,8 @@ _SIZE = "size_kb"
 
 #: What a gate can ask for.
 NAMES = (*_FIGURES, _SIZE)
+
+_UNKNOWN = {"top5": "the file has no more than five labels"}
 
 _HOLDS: dict[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
@@ -124,7 +128,9 @@ def _judge(file: FileResult, gate: Gate) -> Verdict:
     if file.measured is None:
         return Verdict(gate, file.name, None, file.error or "the report does not say why")
     value = _FIGURES[gate.name](file.measured)
-    return Verdict(gate, file.name, value, "this system does not say" if value is None else None)
+    return Verdict(
+        gate, file.name, value, _UNKNOWN.get(gate.name, "this system does not say") if value is None else None
+    )
 
 
 def _per(unit: float, size_bytes: Optional[int]) -> Optional[float]:

@@ -12,7 +12,7 @@ from ._page import condition_facts, machine_name, render_page
 from ._plot import BYTES, LATENCY, arrange
 from ._report import FileResult, Measurement, Report
 from ._statistics import Accuracy
-from ._table import COLUMNS, best_texts, notes
+from ._table import best_texts, columns_of, notes
 
 __all__ = ["render_html"]
 
@@ -52,7 +52,7 @@ class _Confusion:
     columns: list[str]
     rows: list[tuple[str, list[_Heat]]]
     commonest: list[tuple[str, str, int]]
-    recalls: list[tuple[str, Accuracy]]
+    recalls: list[tuple[str, Accuracy, Optional[float]]]
     left_out: int
 
 
@@ -81,7 +81,7 @@ def _context(report: Report, featured: Optional[str]) -> dict[str, Any]:
         "chosen": chosen,
         "found": found,
         "reference": _reference(report, chosen),
-        "headings": [heading for heading, *_ in COLUMNS],
+        "headings": [heading for heading, *_ in columns_of(report)],
         "cells": dict(zip((file.name for file, _ in report.measured), _cells(report))),
         # The strips beside the figures share one scale: from the lowest end of an interval to the highest.
         "strip_start": 100 * low,
@@ -125,7 +125,7 @@ def _cells(report: Report) -> list[list[_Cell]]:
     best = best_texts(report)
     rows: list[list[_Cell]] = []
     for row in report.measured:
-        values = [(heading, value(*row), write) for heading, value, write, _ in COLUMNS]
+        values = [(heading, value(*row), write) for heading, value, write, _ in columns_of(report)]
         texts = [(heading, "n/a" if value is None else write(value)) for heading, value, write in values]
         rows.append([_Cell(heading, text, text == mark) for (heading, text), mark in zip(texts, best)])
     return rows
@@ -135,7 +135,8 @@ def _confusion(file: FileResult, found: Measurement) -> _Confusion:
     seen = dict.fromkeys(found.confusion)
     seen.update(dict.fromkeys(label for row in found.confusion.values() for label in row))
     columns = list(seen)
-    recalls = list(found.recalls.items())
+    precisions = {label: scores.precision for label, scores in found.per_label.items()}
+    recalls = [(label, recall, precisions[label]) for label, recall in found.recalls.items()]
     if len(columns) > _MATRIX_LABELS:
         pairs = [(true, wrong, n) for true, row in found.confusion.items() for wrong, n in row.items() if wrong != true]
         commonest = sorted(pairs, key=lambda pair: -pair[2])[:_LISTED]

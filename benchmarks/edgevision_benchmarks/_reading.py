@@ -11,8 +11,19 @@ from typing import Any, NoReturn, Union, cast, get_args, get_origin, get_type_hi
 from edgevision_device import FileError
 
 from ._report import FORMAT, Measurement, Report
+from ._speed import TimeRatio
+from ._statistics import PairedDifference
+from ._threads import ThreadSweep
 
 __all__ = ["read_report"]
+
+
+#: Where a record calls a field otherwise.
+_KEYS: dict[type[Any], dict[str, str]] = {
+    TimeRatio: {"low": "ratio_low", "high": "ratio_high"},
+    PairedDifference: {name: f"{name}_right" for name in ("both", "only_a", "only_b", "neither")},
+    ThreadSweep: {"recommended": "recommended_threads"},
+}
 
 
 class _Misfit(Exception):
@@ -89,14 +100,21 @@ def _decode(kind: Any, value: Any, where: str) -> Any:
 
 
 def _build(kind: type[Any], record: dict[str, Any], where: str) -> Any:
-    hints = get_type_hints(kind)
+    # Measurement names ThreadSweep for type checkers only.
+    hints = get_type_hints(kind, localns={"ThreadSweep": ThreadSweep})
+    keys = _KEYS.get(kind, {})
     values: dict[str, Any] = {}
     for field in dataclasses.fields(kind):
-        place = f"{where}.{field.name}" if where else field.name
-        if field.name in record:
-            values[field.name] = _decode(hints[field.name], record[field.name], place)
+        key, hint = keys.get(field.name, field.name), hints[field.name]
+        place = f"{where}.{key}" if where else key
+        if key in record:
+            values[field.name] = _decode(hint, record[key], place)
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
-            if type(None) not in get_args(hints[field.name]):
+            if hint in _KEYS:
+                # A comparison stands among the keys of what it belongs to.
+                values[field.name] = _build(cast("type[Any]", hint), record, where)
+                continue
+            if type(None) not in get_args(hint):
                 raise _Misfit(f"it lacks {place}")
             values[field.name] = None
     return kind(**values)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["interval_text", "ms_text", "percent_text", "points_text", "size_text"]
+__all__ = ["interval_text", "ms_text", "percent_text", "points_text", "ratio_text", "size_text"]
 
 
 def percent_text(share: float) -> str:
@@ -41,6 +41,15 @@ def ms_text(milliseconds: float) -> str:
     """
     decimals = next((digits for limit, digits in ((1, 3), (10, 2), (100, 1)) if milliseconds < limit), 0)
     return f"{milliseconds:.{decimals}f}"
+
+
+def ratio_text(ratio: float) -> str:
+    """Write a ratio with three digits that matter.
+
+    >>> [ratio_text(ratio) for ratio in (0.0312, 0.25, 1.0, 13.72)]
+    ['0.031', '0.25', '1.00', '13.7']
+    """
+    return f"{ratio:.3f}" if ratio < 0.1 else f"{ratio:.2f}" if ratio < 10 else f"{ratio:.1f}"
 
 
 def size_text(size_bytes: float) -> str:

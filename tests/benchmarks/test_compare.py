@@ -2,11 +2,10 @@
 
 import dataclasses
 import json
-from typing import Optional
 
 import pytest
 
-from edgevision_benchmarks import Measurement, compare_reports, main, write_report
+from edgevision_benchmarks import compare_reports, main, write_report
 from edgevision_device import UsageError
 
 CONFUSION = {"red": {"red": 90, "blue": 10}, "blue": {"blue": 100}}
@@ -65,21 +64,14 @@ def test_what_does_not_reproduce_says_why(run, second, problem):
 
 @pytest.mark.parametrize(("reach", "reproduced"), [(1.01, False), (1.1, True)], ids=["narrow", "wide"])
 def test_intervals_widen_the_tolerance(run, reach, reproduced):
-    @dataclasses.dataclass(frozen=True)
-    class Timed(Measurement):
-        latency_intervals: Optional[dict[str, tuple[float, float]]] = None
-
     def timed(p50_ms):
-        report = run(p50_ms=p50_ms)
-        latency = report.files[0].measured.latency
-        intervals = {key: (value / reach, value * reach) for key, value in dataclasses.asdict(latency).items()}
-        values = {each.name: getattr(report.files[0].measured, each.name) for each in dataclasses.fields(Measurement)}
-        found = Timed(**{**values, "latency_intervals": intervals})
-        return dataclasses.replace(report, files=(dataclasses.replace(report.files[0], measured=found),))
+        latency = run(p50_ms=p50_ms).files[0].measured.latency
+        times = {key: value for key, value in dataclasses.asdict(latency).items() if key != "count"}
+        return run(p50_ms=p50_ms, latency_intervals={key: (time / reach, time * reach) for key, time in times.items()})
 
     comparison = compare_reports(timed(2.0), timed(2.4))
     assert comparison.reproduced is reproduced
-    (file,) = comparison.files
+    file = comparison.files[0]
     told = file.notes[0] if reproduced else file.problems[0]
     assert told.startswith(
         "p50 2.00 ms, then 2.40 ms (0.99 to 1.45 times" if reproduced else "p50 2.00 ms, then 2.40 ms (1.18"
@@ -91,9 +83,18 @@ def test_another_runtime_may_differ_as_much_as_chance(run):
     assert comparison.reproduced
     points, version, threads = comparison.files[0].notes
     assert points.startswith("+0.5 points (")
-    assert points.endswith("by another runtime or processor: not distinguishable")
+    assert points.endswith("by another runtime, OpenCV or processor: not distinguishable")
     assert (version, threads) == ("runtime version 2.3.0, then 2.4.0", "threads 2, then 4")
     assert compare_reports(run(), change(run(ONE_MORE), architecture="x86_64")).reproduced
+
+
+def test_another_opencv_may_resize_otherwise_and_a_disturbed_run_is_named(run):
+    comparison = compare_reports(run(opencv="4.8.1"), run(ONE_MORE, opencv="4.12.0", throttled=True))
+    assert comparison.reproduced
+    assert comparison.files[0].notes[1:] == (
+        "opencv 4.8.1, then 4.12.0",
+        "the second run was disturbed: the processor was throttled",
+    )
 
 
 def test_conditions_and_settings_that_differ_are_listed(run):

@@ -25,6 +25,7 @@ def report(make_report, measurement):
         ("top1>0.95", 0.95, False),
         ("top1_low >= 0.8", 0.7639, False),
         ("worst_recall>=.9", 0.9, True),
+        ("macro_f1>=0.96", 0.9499, False),
         ("p50_ms<10", 10.0, False),
         ("p50_ms<=1e1", 10.0, True),
         ("p90_ms<=30", 11.0, True),
@@ -47,6 +48,7 @@ def test_a_file_is_held_against_a_gate(report, text, value, passed):
 def test_what_was_not_measured_has_not_passed(report):
     verdicts = judge(report, [parse_gate("top1>=0"), parse_gate("size_kb<=90")])
     assert [verdict.passed for verdict in verdicts] == [True, False, False, True]
+    assert judge(report, [parse_gate("top5>=0.9")])[0].reason == "the file has no more than five labels"
     assert verdicts[2].describe() == "broken.onnx: top1>=0: not measured: it crashed"
 
 

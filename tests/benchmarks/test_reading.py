@@ -44,10 +44,13 @@ def change(record, path, value):
 
 
 def test_what_was_measured_comes_back_and_reproduces_itself(model, pictures, tmp_path):
-    report = benchmark([model()], pictures(), runs=3, warmup=0)
+    files = [model(), model("colors.float16.tflite", "float16")]
+    report = benchmark(files, pictures(), runs=12, warmup=1, thread_sweep=(1, 2))
     write_report(report, tmp_path / "report")
     again = read_report(tmp_path / "report")
     assert again == report
+    second = again.files[1].measured
+    assert None not in (again.noise_floor, again.before, second.speed, second.paired, second.thread_sweep)
     assert compare_reports(report, again).reproduced
     assert choose(again, Budget(max_kb=5000)).chosen is not None
 
