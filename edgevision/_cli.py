@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from edgevision_benchmarks import report_commands
 from edgevision_device import device_commands, run_cli
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run_cli(
         "edgevision",
         "From labelled pictures to an image classifier on a small device, with the numbers that hold there.",
-        {**{name: f"{__package__}._commands.{name}" for name in own}, **device_commands()},
+        {**{name: f"{__package__}._commands.{name}" for name in own}, **report_commands(), **device_commands()},
         argv,
         version=__version__,
     )

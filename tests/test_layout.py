@@ -178,6 +178,7 @@ print(*commands)
         (
             "edgevision",
             {"demo", "train", "sweep", "look", "models", "layers", "export", "verify", "benchmark", "imagenet"}
+            | {"choose", "report"}
             | {"classify", "stream", "check", "service"},
         ),
         ("edgevision_device", {"classify", "stream", "check", "service"}),

@@ -8,15 +8,21 @@ print(report.files[0].measured.top1.describe())
 write_report(report, "report")
 ```
 
-`report.json` holds one object, `Report.to_record()`:
+`read_report("report")` reads it back. `report.json` holds one object, `Report.to_record()`:
 
     format                1; a reader refuses what it does not know
     edgevision, created   the version that measured, and when (UTC, ISO 8601)
     command               what was typed, or null
     conditions            board, cpu, cores, architecture, userland_bits, memory_bytes, system, kernel, python,
-                          governor; null where the system does not say
+                          governor, numpy; null where the system does not say
     pictures              name, split, sha256 (`edgevision_device.hash_pictures`), count, labels, skipped (a line each)
-    settings              warmup_runs, warmup_limit_s, runs, runs_limit_s, least_runs; confidence of every interval
+    settings              warmup_runs, warmup_limit_s, runs, runs_limit_s, least_runs; confidence of every interval;
+                          rounds: about so many turns a file; seed: of their order and of every bootstrap
+    noise_floor           ratio, ratio_low, ratio_high, rounds: the first file's time against its own, timed as two in
+                          the same rounds; null for a single file
+    before, after         when all files were open and warm, and when they had been timed: clock_mhz, temperature_c,
+                          power (of a Raspberry Pi, such as under-voltage), power_since_boot, throttle_count (x86, since
+                          boot), others_share, steal_share (of half a second); null where the system does not say
     files                 one object a file, in order:
       path, name, size_bytes, sha256, format, recipe, warnings
       error               why it was not measured, or null
@@ -24,11 +30,34 @@ write_report(report, "report")
         runtime, runtime_version, threads
         pictures, right   how many were classified, and how many got their own label
         top1_share        right / pictures, with Wilson's interval: top1_low_share, top1_high_share
+        top5              of files of more than five labels, how many pictures have theirs among the five best: right,
+                          pictures, accuracy_share, accuracy_low_share, accuracy_high_share; or null
+        macro_f1_share    mean f1_share of the labels that there are pictures of
+        per_label         {label: pictures, right, called, recall_share, precision_share (null if none is called so),
+                          f1_share}
+        paired            null for the first file, or against it: reference, flips (pictures whose label differs),
+                          both_right, only_a_right, only_b_right, neither_right (a: the first file), difference_share,
+                          difference_low_share, difference_high_share, confidence, p, distinguishable, verdict
         open_ms, first_ms, warmup_runs
         latency           count, p50_ms, p90_ms, p99_ms of the timed runs; nearest rank
-        preprocess        the same of resizing one decoded picture
+        latency_intervals p50_ms, p90_ms, p99_ms: low and high, from drawing the rounds anew; null if under 6 rounds
+        warmup            count, p50_ms, p90_ms, p99_ms of the runs that warmed up, or null
+        preprocess        the same of resizing one decoded picture; decide: of temperature and the best label
+        thread_sweep      null, or counts: threads, latency, and ratio, ratio_low, ratio_high, rounds against the
+                          fastest; recommended_threads: the fewest that cannot be told from the fastest
         memory_peak_bytes, memory_before_bytes, memory_file_bytes
                           resident while the file was opened and timed; before; the difference; null if unknown
+        round_p50_ms      median of each round: all files have a turn in a round, in an order shuffled anew
+        speed             null for the first file, or: reference (its name), ratio, ratio_low, ratio_high, rounds of
+                          both, and verdict: faster, slower, no difference; null if there were too few rounds
+        opencv            its version
+        others_share      of the processor time in its turns, what other processes took, and steal_share what other
+                          virtual machines took; of turns shorter than a second in all: the mean of before and after
+        throttled         whether the processor was throttled, or short of power, while files were timed; or null
+        drift             ratio, ratio_low, ratio_high, rounds: its last third of rounds against its first, or null
+        drifted           whether that is beyond the noise floor (5 % if there is none)
+        disturbed         why its times are doubtful, a line each: others_share or steal_share above 5 %, throttled,
+                          drifted
         confusion         {true label: {predicted label: pictures}}, only what occurred
 """
 
@@ -41,12 +70,19 @@ from edgevision_device import run_cli
 
 from . import _command as command
 from ._calibration_error import CalibrationError, ScoreBin, calibration_error, chance_error
+from ._choice import Alternative, Budget, Choice, Excluded, choose
+from ._compare import Comparison, FileComparison, compare_reports
 from ._conditions import Conditions, read_conditions
 from ._data import refuse_seen, seen_pictures
+from ._gate import Gate, Verdict, judge, parse_gate
 from ._html import render_html
-from ._measure import OnProgress, benchmark
+from ._load import MachineState
+from ._measure import benchmark
+from ._merge import Device, Merged, MergedRow, MergedTable, merge, write_merged
 from ._outputs import write_report
-from ._report import FileResult, Measurement, Pictures, Report, Settings
+from ._reading import read_report
+from ._report import FileResult, LabelScores, Measurement, Paired, Pictures, Report, Settings
+from ._speed import Speed, TimeRatio
 from ._statistics import (
     Accuracy,
     PairedDifference,
@@ -57,46 +93,82 @@ from ._statistics import (
     wilson_interval,
 )
 from ._table import print_table
+from ._threads import ThreadCount, ThreadSweep
+from ._turns import OnProgress
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Accuracy",
+    "Alternative",
+    "Budget",
     "CalibrationError",
+    "Choice",
+    "Comparison",
     "Conditions",
+    "Device",
+    "Excluded",
+    "FileComparison",
     "FileResult",
+    "Gate",
+    "LabelScores",
+    "MachineState",
     "Measurement",
+    "Merged",
+    "MergedRow",
+    "MergedTable",
     "OnProgress",
+    "Paired",
     "PairedDifference",
     "Pictures",
     "Report",
     "ScoreBin",
     "Settings",
+    "Speed",
+    "ThreadCount",
+    "ThreadSweep",
+    "TimeRatio",
+    "Verdict",
     "benchmark",
     "calibration_error",
     "chance_error",
+    "choose",
     "command",
     "compare_paired",
+    "compare_reports",
+    "judge",
     "main",
     "mcnemar_p",
+    "merge",
     "paired_interval",
+    "parse_gate",
     "print_table",
     "read_conditions",
+    "read_report",
     "refuse_seen",
     "render_html",
+    "report_commands",
     "seen_pictures",
     "unpaired_interval",
     "wilson_interval",
+    "write_merged",
     "write_report",
 ]
 
 
+def report_commands() -> dict[str, str]:
+    """Return the subcommands that work on finished reports, and their modules; see `device_commands` of the device."""
+    return {name: f"{__package__}._commands.{name}" for name in ("choose", "report")}
+
+
 def main(argv: Optional[Sequence[str]] = None) -> int:
-    """Run `edgevision-benchmark`."""
+    """Run `edgevision-benchmark`: it measures, unless its first word is one of `report_commands`."""
+    names = " and ".join(f"`edgevision-benchmark {name} --help`" for name in report_commands())
     return run_cli(
         "edgevision-benchmark",
-        "Measure accuracy, latency, memory and size of model files on labelled pictures.",
-        {"": command},
+        f"Measure accuracy, latency, memory and size of model files on labelled pictures. What works on finished "
+        f"reports: {names}.",
+        {"": command, **report_commands()},
         argv,
         version=__version__,
     )

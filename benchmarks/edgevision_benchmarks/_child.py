@@ -1,10 +1,11 @@
-"""The process that measures one file: a JSON request on standard input, JSON lines on standard output.
+"""The process that measures one file: JSON lines on standard input and on standard output.
 
 A process of its own, because a peak of memory and a first run happen once in a process, and because native code that
-dies on a damaged file takes its process along.
+dies on a damaged file takes its process along. It does nothing unless asked: other files are timed meanwhile.
 
-Request, see `Request`. Answer, one object a line: any number of `{"stage", "done", "total"}`, then one `{"result"}` or
-`{"error"}`; none of the last two means that the process died.
+The first line is a `Request`, each further one a question: `{"do": "time", "runs": N}`, or `{"do": "finish"}`. Each is
+answered, the first one when the file is open and warm: any number of `{"stage", "done", "total"}`, then one
+`{"result"}` or `{"error"}`; none of the last two means that the process died.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any, Callable, Optional
 
@@ -38,6 +39,9 @@ from edgevision_device import (
     read_picture,
 )
 
+from ._accuracy import classify_all
+from ._conditions import count_cores
+
 __all__ = ["Request", "main", "time_runs"]
 
 Pixels = npt.NDArray[np.uint8]
@@ -45,6 +49,8 @@ Send = Callable[[dict[str, Any]], None]
 
 #: Latency cycles over so many preprocessed pictures: enough that no branch predictor learns one, little memory.
 _SAMPLE = 32
+#: Preprocessing and deciding are timed on so many pictures.
+_PARTS = 100
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,7 @@ class Request:
         file, format: the model file and its format.
         given: `Metadata.to_json` of a file that edgevision did not write, else None.
         runtime, threads: for `Classifier`.
-        warmup_runs, warmup_limit_s, runs, runs_limit_s, least_runs: as in `Settings`.
+        warmup_runs, warmup_limit_s: as in `Settings`.
         pictures: path and label of each.
     """
 
@@ -66,15 +72,12 @@ class Request:
     threads: Optional[int]
     warmup_runs: int
     warmup_limit_s: Optional[float]
-    runs: int
-    runs_limit_s: Optional[float]
-    least_runs: int
     pictures: list[tuple[str, str]]
 
 
 def main() -> int:
-    """Answer the request on standard input."""
-    request = Request(**json.load(sys.stdin))
+    """Answer the lines on standard input until it ends."""
+    request = Request(**json.loads(sys.stdin.readline()))
     # Native libraries print to standard output when they like: the answers keep it, everybody else gets the log.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
@@ -83,84 +86,126 @@ def main() -> int:
         print(json.dumps(answer), file=answers, flush=True)
 
     try:
-        send({"result": _measure(request, send)})
+        opened = _Opened(request)
+        send({"result": opened.found})
+        for line in sys.stdin:
+            question = json.loads(line)
+            send({"result": opened.time(question["runs"]) if question["do"] == "time" else opened.finish(send)})
     except EdgevisionError as error:
         send({"error": str(error)})
     return 0
 
 
-def _measure(request: Request, send: Send) -> dict[str, Any]:
-    pictures = [LabelledPicture(Path(path), label) for path, label in request.pictures]
-    given = None if request.given is None else Metadata.from_record(json.loads(request.given))
-    # Before the file is opened, so that neither its memory nor its time counts the runtime's own library.
-    load_opencv()
-    for name in RUNTIMES[request.format] if request.runtime is None else (request.runtime,):
-        with contextlib.suppress(MissingPackageError):
-            load_runtime(name)
-            break
-    _reset_peak()
-    before_bytes = _peak_bytes()
+class _Opened:
+    """The file, open and warm.
 
-    start = time.perf_counter_ns()
-    classifier = Classifier(request.file, threads=request.threads, runtime=request.runtime, given=given)
-    open_ms = (time.perf_counter_ns() - start) / 1e6
-    opened_bytes = _peak_bytes()
+    Attributes:
+        found: what that took.
+    """
 
-    sample = _sample(classifier, pictures)
-    # A photograph decodes to more bytes than many a model has; they are not the file's.
-    could_reset = _reset_peak()
-    (first_ms,) = time_runs(classifier.run, sample, 1)
-    warmup = time_runs(classifier.run, sample, request.warmup_runs, request.warmup_limit_s)
-    times_ms = time_runs(classifier.run, sample, request.runs, request.runs_limit_s, request.least_runs)
-    ran_bytes = _peak_bytes()
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._pictures = [LabelledPicture(Path(path), label) for path, label in request.pictures]
+        self._given = None if request.given is None else Metadata.from_record(json.loads(request.given))
+        # Before the file is opened, so that neither its memory nor its time counts the runtime's own library.
+        opencv = load_opencv()
+        for name in RUNTIMES[request.format] if request.runtime is None else (request.runtime,):
+            with contextlib.suppress(MissingPackageError):
+                load_runtime(name)
+                break
+        _reset_peak()
+        self._before_bytes = _peak_bytes()
 
-    tally = _classify_all(classifier, pictures, send)
-    known = before_bytes is not None and opened_bytes is not None and ran_bytes is not None
-    peak_bytes = max(opened_bytes or 0, ran_bytes or 0)
-    return {
-        "runtime": classifier.runtime.name,
-        "runtime_version": classifier.runtime.version,
-        "threads": classifier.runtime.threads,
-        "open_ms": open_ms,
-        "first_ms": first_ms,
-        "warmup_runs": len(warmup),
-        "latency": Percentiles.of_ms(times_ms).__dict__,
-        "memory_peak_bytes": peak_bytes if known else None,
-        "memory_before_bytes": before_bytes,
-        "memory_file_bytes": peak_bytes - (before_bytes or 0) if known and could_reset else None,
-        **tally,
-    }
+        start = time.perf_counter_ns()
+        self._classifier = classifier = Classifier(
+            request.file, threads=request.threads, runtime=request.runtime, given=self._given
+        )
+        open_ms = (time.perf_counter_ns() - start) / 1e6
+        self._opened_bytes = _peak_bytes()
+
+        # Without end: no two turns start with the same picture, unless there is only one.
+        self._sample = cycle(_sample(classifier, self._pictures))
+        # A photograph decodes to more bytes than many a model has; they are not the file's.
+        self._could_reset = _reset_peak()
+        (first_ms,) = time_runs(classifier.run, self._sample, 1)
+        warmup_ms = time_runs(classifier.run, self._sample, request.warmup_runs, request.warmup_limit_s)
+        self.found = {
+            "runtime": classifier.runtime.name,
+            "runtime_version": classifier.runtime.version,
+            "threads": classifier.runtime.threads,
+            "opencv": str(opencv.__version__),
+            "open_ms": open_ms,
+            "first_ms": first_ms,
+            "warmup_ms": warmup_ms,
+        }
+
+    def time(self, runs: int) -> dict[str, Any]:
+        """Time so many runs, after one that does not count."""
+        own_s = time.process_time()
+        self._classifier.run(next(self._sample))
+        times_ms = time_runs(self._classifier.run, self._sample, runs)
+        return {"times_ms": times_ms, "cpu_s": time.process_time() - own_s}
+
+    def finish(self, send: Send) -> dict[str, Any]:
+        """Tell the memory of all that, and classify every picture."""
+        ran_bytes = _peak_bytes()
+        peak_bytes = max(self._opened_bytes or 0, ran_bytes or 0)
+        known = self._before_bytes is not None and self._opened_bytes is not None and ran_bytes is not None
+        return {
+            "memory_peak_bytes": peak_bytes if known else None,
+            "memory_before_bytes": self._before_bytes,
+            "memory_file_bytes": peak_bytes - (self._before_bytes or 0) if known and self._could_reset else None,
+            **_time_parts(self._classifier, _spread(self._pictures, _PARTS)),
+            **self._classify_all(send),
+        }
+
+    def _classify_all(self, send: Send) -> dict[str, Any]:
+        """Classify every picture, with an interpreter of one thread for each core."""
+        request, total = self._request, len(self._pictures)
+        classifiers = [
+            Classifier(request.file, threads=1, runtime=request.runtime, given=self._given)
+            for _ in range(min(count_cores(), total))
+        ]
+
+        def tell(done: int) -> None:
+            send({"stage": "accuracy", "done": done, "total": total})
+
+        return classify_all(classifiers, self._pictures, tell)
 
 
 def time_runs(
     run: Callable[[Pixels], object],
-    sample: Sequence[Pixels],
+    sample: Iterator[Pixels],
     runs: int,
     limit_s: Optional[float] = None,
-    least: int = 1,
     clock_ns: Callable[[], int] = time.perf_counter_ns,
 ) -> list[float]:
-    """Time up to `runs` runs, in milliseconds; fewer, but at least `least`, once `limit_s` have passed."""
+    """Time up to `runs` runs, in milliseconds; fewer once `limit_s` have passed."""
     times_ms: list[float] = []
     started = clock_ns()
     while len(times_ms) < runs:
-        pixels = sample[len(times_ms) % len(sample)]
+        pixels = next(sample)
         before = clock_ns()
         run(pixels)
         after = clock_ns()
         times_ms.append((after - before) / 1e6)
-        if limit_s is not None and after - started >= limit_s * 1e9 and len(times_ms) >= least:
+        if limit_s is not None and after - started >= limit_s * 1e9:
             break
     return times_ms
 
 
 def _sample(classifier: Classifier, pictures: Sequence[LabelledPicture]) -> list[Pixels]:
     """Preprocess pictures from all over the list, which is sorted by label."""
-    spread = pictures[:: max(1, len(pictures) // _SAMPLE)][:_SAMPLE]
-    readable = list(_preprocessed(classifier, spread)) or list(islice(_preprocessed(classifier, pictures), 1))
+    readable = list(_preprocessed(classifier, _spread(pictures, _SAMPLE))) or list(
+        islice(_preprocessed(classifier, pictures), 1)
+    )
     if not readable:
         raise DataError(f"none of the {len(pictures)} pictures can be decoded, the first one is {pictures[0].path}")
     return readable
+
+
+def _spread(pictures: Sequence[LabelledPicture], count: int) -> Sequence[LabelledPicture]:
+    return pictures[:: max(1, len(pictures) // count)][:count]
 
 
 def _preprocessed(classifier: Classifier, pictures: Iterable[LabelledPicture]) -> Iterator[Pixels]:
@@ -169,31 +214,26 @@ def _preprocessed(classifier: Classifier, pictures: Iterable[LabelledPicture]) -
             yield classifier.preprocess(read_picture(picture.path))
 
 
-def _classify_all(classifier: Classifier, pictures: Sequence[LabelledPicture], send: Send) -> dict[str, Any]:
-    """Classify every picture, one in memory at a time."""
-    counts: dict[tuple[str, str], int] = {}
-    times_ms: list[float] = []
-    skipped: list[str] = []
-    told = 0.0
-    for done, picture in enumerate(pictures):
-        if time.monotonic() - told > 0.1:
-            told = time.monotonic()
-            send({"stage": "accuracy", "done": done, "total": len(pictures)})
-        try:
+def _time_parts(
+    classifier: Classifier,
+    pictures: Sequence[LabelledPicture],
+    clock_ns: Callable[[], int] = time.perf_counter_ns,
+) -> dict[str, Any]:
+    """Time what happens before and after a run, one picture in memory at a time."""
+    preprocess_ms: list[float] = []
+    decide_ms: list[float] = []
+    for picture in pictures:
+        with contextlib.suppress(PictureError):
             decoded = read_picture(picture.path)
-        except PictureError as error:
-            skipped.append(str(error))
-            continue
-        start = time.perf_counter_ns()
-        pixels = classifier.preprocess(decoded)
-        times_ms.append((time.perf_counter_ns() - start) / 1e6)
-        best = classifier.rank(classifier.run(pixels))[0]
-        counts[picture.label, best.label] = counts.get((picture.label, best.label), 0) + 1
-    place = {label: index for index, label in enumerate(classifier.metadata.labels)}
-    confusion: dict[str, dict[str, int]] = {}
-    for true, predicted in sorted(counts, key=lambda pair: (place[pair[0]], place[pair[1]])):
-        confusion.setdefault(true, {})[predicted] = counts[true, predicted]
-    return {"confusion": confusion, "preprocess": Percentiles.of_ms(times_ms).__dict__, "skipped": skipped}
+            start = clock_ns()
+            pixels = classifier.preprocess(decoded)
+            preprocess_ms.append((clock_ns() - start) / 1e6)
+            scores = classifier.run(pixels)
+            start = clock_ns()
+            classifier.rank(classifier.temper(scores))
+            decide_ms.append((clock_ns() - start) / 1e6)
+    found = {"preprocess": preprocess_ms, "decide": decide_ms}
+    return {part: Percentiles.of_ms(times_ms).__dict__ for part, times_ms in found.items()}
 
 
 def _peak_bytes() -> Optional[int]:

@@ -12,8 +12,11 @@ from typing import Optional
 
 from edgevision_device import add_foreign_arguments, add_runtime_arguments, describe_foreign
 
-from ._measure import OnProgress, benchmark
+from ._commands.gate import add_gate, print_verdicts
+from ._gate import judge
+from ._measure import benchmark
 from ._outputs import check_report, to_json, write_report
+from ._turns import OnProgress
 
 __all__ = ["add_arguments", "run"]
 
@@ -23,8 +26,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", nargs="+", metavar="FILE", help="a .tflite or .onnx file")
     parser.add_argument("--data", required=True, metavar="FOLDER", help="FOLDER/<label>/*, or FOLDER/test/<label>/*")
     parser.add_argument("--out", metavar="DIR", help="write report.json and report.html there")
+    add_gate(parser)
     parser.add_argument("--runs", type=int, metavar="N", help="runs to time (default: 200, at most 8 s, at least 30)")
     parser.add_argument("--warmup", type=int, metavar="N", help="runs before those (default: 20, at most 2 s)")
+    parser.add_argument(
+        "--thread-sweep",
+        type=_counts,
+        default=(),
+        metavar="N,N,…",
+        help="time each file with these numbers of threads too, and recommend one",
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the order in which files take turns")
     add_runtime_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print the report as JSON instead of the table")
     parser.add_argument("--overwrite", action="store_true", help="replace a report in --out")
@@ -38,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, data_name: Optional[str] = None) -> int:
-    """Do the work; return 1 if a file could not be measured.
+    """Do the work; return 1 if a file could not be measured or failed a gate.
 
     Args:
         args: of `add_arguments`, and `command_line` of `run_cli`.
@@ -58,6 +70,8 @@ def run(args: argparse.Namespace, data_name: Optional[str] = None) -> int:
             warmup=args.warmup,
             threads=args.threads,
             runtime=args.runtime,
+            seed=args.seed,
+            thread_sweep=args.thread_sweep,
             given=given,
             strict=args.strict,
             whole=args.whole,
@@ -72,9 +86,20 @@ def run(args: argparse.Namespace, data_name: Optional[str] = None) -> int:
         sys.stdout.write(to_json(report))
     else:
         print_table(report)
+    verdicts = judge(report, args.gate)
+    print_verdicts(verdicts, sys.stderr if args.json else sys.stdout)
     if written:
         print(f"wrote {' and '.join(str(path) for path in written)}", file=sys.stderr)
-    return 1 if any(file.error for file in report.files) else 0
+    return int(any(file.error for file in report.files) or not all(verdict.passed for verdict in verdicts))
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"numbers with commas between them are needed, such as 1,2,4, got {text}"
+        ) from None
 
 
 @contextmanager

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
-__all__ = ["Conditions", "read_conditions"]
+import numpy as np
 
-_CPU = Path("/sys/devices/system/cpu/cpu0/cpufreq")
+from edgevision_device import read_governor
+
+__all__ = ["Conditions", "count_cores", "read_conditions"]
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Conditions:
         memory_bytes: of the machine.
         system, kernel, python: names and versions.
         governor: the frequency governor of the first core; anything but `performance` makes times wander.
+        numpy: its version.
     """
 
     board: Optional[str]
@@ -39,6 +42,7 @@ class Conditions:
     kernel: str
     python: str
     governor: Optional[str]
+    numpy: Optional[str] = None
 
 
 def read_conditions() -> Conditions:
@@ -47,14 +51,15 @@ def read_conditions() -> Conditions:
     return Conditions(
         board=_read(Path("/proc/device-tree/model")),
         cpu=_field(cpuinfo, "model name") or _field(cpuinfo, "Model") or platform.processor() or None,
-        cores=_cores(),
+        cores=count_cores(),
         architecture=platform.machine(),
         userland_bits=8 * struct.calcsize("P"),
         memory_bytes=_kilobytes(_read(Path("/proc/meminfo")) or "", "MemTotal"),
         system=_system(),
         kernel=f"{platform.system()} {platform.release()}",
         python=platform.python_version(),
-        governor=_read(_CPU / "scaling_governor"),
+        governor=read_governor(),
+        numpy=np.__version__,
     )
 
 
@@ -80,7 +85,8 @@ def _kilobytes(text: str, name: str) -> Optional[int]:
     return None if value is None else 1024 * int(value.split()[0])
 
 
-def _cores() -> int:
+def count_cores() -> int:
+    """Return how many cores this process may use."""
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not on macOS or Windows

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Optional
 
 from edgevision_device import UsageError
 
-from ._conditions import Conditions
-from ._plot import arrange
+from ._page import condition_facts, machine_name, render_page
+from ._plot import BYTES, LATENCY, arrange
 from ._report import FileResult, Measurement, Report
 from ._statistics import Accuracy
-from ._table import COLUMNS, best_texts, notes
-from ._text import interval_text, ms_text, percent_text, size_text
+from ._table import best_texts, columns_of, notes
 
 __all__ = ["render_html"]
 
@@ -54,7 +52,7 @@ class _Confusion:
     columns: list[str]
     rows: list[tuple[str, list[_Heat]]]
     commonest: list[tuple[str, str, int]]
-    recalls: list[tuple[str, Accuracy]]
+    recalls: list[tuple[str, Accuracy, Optional[float]]]
     left_out: int
 
 
@@ -69,16 +67,7 @@ def render_html(report: Report, featured: Optional[str] = None) -> str:
     Raises:
         UsageError: `featured` was not measured.
     """
-    # Here, because `--help` must not wait for it.
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["percent"] = percent_text
-    environment.filters["interval"] = interval_text
-    environment.filters["ms"] = ms_text
-    environment.filters["size"] = _size
-    template = environment.from_string(Path(__file__).with_name("report.html.jinja").read_text(encoding="utf-8"))
-    return template.render(_context(report, featured))
+    return render_page("report.html.jinja", **_context(report, featured))
 
 
 def _context(report: Report, featured: Optional[str]) -> dict[str, Any]:
@@ -92,24 +81,21 @@ def _context(report: Report, featured: Optional[str]) -> dict[str, Any]:
         "chosen": chosen,
         "found": found,
         "reference": _reference(report, chosen),
-        "headings": [heading for heading, *_ in COLUMNS],
+        "headings": [heading for heading, *_ in columns_of(report)],
         "cells": dict(zip((file.name for file, _ in report.measured), _cells(report))),
         # The strips beside the figures share one scale: from the lowest end of an interval to the highest.
         "strip_start": 100 * low,
         "strip_width": max(high - low, 1e-9),
         "notes": notes(report),
-        "plots": [arrange(report.measured, titles, chosen, *size) for size in _PLOTS],
+        "plots": [
+            [arrange(report.measured, titles, chosen, *size, cost) for size in _PLOTS] for cost in (LATENCY, BYTES)
+        ],
         "formats": sorted({file.format or "" for file, _ in report.measured}, reverse=True),
         "confusion": _confusion(chosen, found),
         "other_confusions": [_confusion(*row) for row in others],
-        "conditions": _conditions(report.conditions),
-        "machine": report.conditions.board or report.conditions.cpu or report.conditions.architecture,
+        "conditions": condition_facts(report.conditions),
+        "machine": machine_name(report.conditions),
     }
-
-
-def _size(size_bytes: float) -> str:
-    """Write a size that no line break parts from its unit."""
-    return size_text(size_bytes).replace(" ", "\u00a0")
 
 
 def _choose(report: Report, name: Optional[str]) -> tuple[FileResult, Measurement]:
@@ -139,7 +125,7 @@ def _cells(report: Report) -> list[list[_Cell]]:
     best = best_texts(report)
     rows: list[list[_Cell]] = []
     for row in report.measured:
-        values = [(heading, value(*row), write) for heading, value, write, _ in COLUMNS]
+        values = [(heading, value(*row), write) for heading, value, write, _ in columns_of(report)]
         texts = [(heading, "n/a" if value is None else write(value)) for heading, value, write in values]
         rows.append([_Cell(heading, text, text == mark) for (heading, text), mark in zip(texts, best)])
     return rows
@@ -149,7 +135,8 @@ def _confusion(file: FileResult, found: Measurement) -> _Confusion:
     seen = dict.fromkeys(found.confusion)
     seen.update(dict.fromkeys(label for row in found.confusion.values() for label in row))
     columns = list(seen)
-    recalls = list(found.recalls.items())
+    precisions = {label: scores.precision for label, scores in found.per_label.items()}
+    recalls = [(label, recall, precisions[label]) for label, recall in found.recalls.items()]
     if len(columns) > _MATRIX_LABELS:
         pairs = [(true, wrong, n) for true, row in found.confusion.items() for wrong, n in row.items() if wrong != true]
         commonest = sorted(pairs, key=lambda pair: -pair[2])[:_LISTED]
@@ -165,20 +152,3 @@ def _heat(true: str, label: str, row: dict[str, int]) -> _Heat:
     # Mistakes are few where it matters: the root makes one in a hundred visible beside one in four.
     heat = share if label == true else min(1.0, 0.12 + share**0.5) if pictures else 0.0
     return _Heat(pictures, label == true, heat, f"{pictures} of {sum(row.values())} pictures of {true} called {label}")
-
-
-def _conditions(conditions: Conditions) -> list[tuple[str, str]]:
-    bits = "" if conditions.userland_bits == 64 else f", {conditions.userland_bits}-bit userland"
-    memory = None if conditions.memory_bytes is None else f"{conditions.memory_bytes / 2**30:.1f} GiB"
-    known = {
-        "board": conditions.board,
-        "processor": conditions.cpu,
-        "cores": str(conditions.cores),
-        "architecture": conditions.architecture + bits,
-        "memory": memory,
-        "system": conditions.system,
-        "kernel": conditions.kernel,
-        "Python": conditions.python,
-        "governor": conditions.governor or "not readable",
-    }
-    return [(name, value) for name, value in known.items() if value is not None]

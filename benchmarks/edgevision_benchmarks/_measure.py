@@ -1,20 +1,15 @@
-"""Measuring files, each in a process of its own."""
+"""Measuring files on labelled pictures: what is asked for, what of it can be done, and the report."""
 
 from __future__ import annotations
 
 import dataclasses
 import datetime
 import hashlib
-import json
 import os
-import signal
-import subprocess
-import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Callable, Optional, Union, cast
+from typing import Optional, Union
 
 from edgevision_device import (
     RUNTIMES,
@@ -22,7 +17,6 @@ from edgevision_device import (
     FileError,
     ForeignFileError,
     Metadata,
-    Percentiles,
     UsageError,
     hash_pictures,
     read_model_file,
@@ -32,12 +26,10 @@ from edgevision_device import (
 from ._child import Request
 from ._conditions import read_conditions
 from ._data import choose_split, digest_files, find_known, held_out, refuse_seen, seen_pictures
-from ._report import FileResult, Measurement, Pictures, Report, Settings
+from ._report import FileResult, Pictures, Report, Settings
+from ._turns import OnProgress, measure_all
 
 __all__ = ["OnProgress", "benchmark"]
-
-#: Told the file's name (empty while pictures are hashed), the stage, and how many of how many are done.
-OnProgress = Callable[[str, str, int, int], None]
 
 #: Unless the caller says how many runs: enough for a p99 with two times above it, and bounded, because a slow model on
 #: a slow board must not take an hour.
@@ -63,6 +55,8 @@ def benchmark(
     warmup: Optional[int] = None,
     threads: Optional[int] = None,
     runtime: Optional[str] = None,
+    seed: int = 0,
+    thread_sweep: Sequence[int] = (),
     given: Optional[Metadata] = None,
     strict: bool = False,
     whole: bool = False,
@@ -72,6 +66,9 @@ def benchmark(
 ) -> Report:
     """Measure accuracy, latency and memory of model files on a folder of labelled pictures.
 
+    Several files are timed in turns, in shuffled rounds, and compared with the first one, which is timed as two to tell
+    a difference from noise.
+
     Args:
         files: `.tflite` and `.onnx` files.
         folder: `folder/<label>/<picture>`, or `folder/{train,val,test}/<label>/<picture>`, of which `test` is used.
@@ -79,6 +76,8 @@ def benchmark(
         warmup: how many runs to let pass before, exactly; default: 20, but no longer than 2 seconds.
         threads: for the runtime, 1 to 256; default: the cores this process may use, at most 4.
         runtime: `litert`, `tflite-runtime` or `onnxruntime`; default: the first one installed that reads the file.
+        seed: of the order in which files take turns, and of every bootstrap.
+        thread_sweep: time each file with these numbers of threads too, in turns, and recommend one.
         given: what to assume of files that edgevision did not write.
         whole: take all pictures of `folder/<label>/`, also those that a file was trained or calibrated on. By default
             a folder that a file was made from is measured on the test part of its split by content, and any picture
@@ -98,9 +97,10 @@ def benchmark(
         FileError: a file that is not there, or none that could be measured.
     """
     tell: OnProgress = on_progress or (lambda name, stage, done, total: None)
-    settings = _settings(runs, warmup)
-    if threads is not None and not 1 <= threads <= 256:
-        raise UsageError(f"threads must lie between 1 and 256, got {threads}")
+    settings = dataclasses.replace(_settings(runs, warmup), seed=seed)
+    for count in (threads, *thread_sweep):
+        if count is not None and not 1 <= count <= 256:
+            raise UsageError(f"threads must lie between 1 and 256, got {count}")
     if runtime is not None:
         require_known("runtime", runtime, sorted({name for names in RUNTIMES.values() for name in names}))
     candidates = _open_all(files, given)
@@ -125,29 +125,32 @@ def benchmark(
         refuse_seen(names, digests, [(row.name, metadata) for row, metadata in readable])
     sha256 = hash_pictures((each.label, digest) for each, digest in zip(pictures, digests) if digest is not None)
 
-    rows: list[FileResult] = []
-    skipped: tuple[str, ...] = ()
+    requests: dict[str, Request] = {}
     for each in candidates:
-        row = each.row
         if each.metadata is not None:
-            row = dataclasses.replace(row, warnings=_leaks(each.metadata, sha256, digests))
-            request = Request(
-                file=row.path,
-                format=row.format or "",
+            requests[each.row.name] = Request(
+                file=each.row.path,
+                format=each.row.format or "",
                 given=each.given,
                 runtime=runtime,
                 threads=threads,
-                **dataclasses.asdict(settings),
+                warmup_runs=settings.warmup_runs,
+                warmup_limit_s=settings.warmup_limit_s,
                 pictures=[(str(picture.path), picture.label) for picture in pictures],
             )
-            answer = _run_child(request, lambda stage, done, total, name=row.name: tell(name, stage, done, total))
-            if isinstance(answer, str):
-                row = dataclasses.replace(row, error=answer)
-            else:
-                skipped = tuple(answer.pop("skipped"))  # the same ones for every file
-                row = dataclasses.replace(row, measured=_measurement(answer))
+    measured = measure_all(requests, settings, tell, tuple(dict.fromkeys(thread_sweep)))
+    rows: list[FileResult] = []
+    for each in candidates:
+        row = each.row
+        if each.metadata is not None:
+            answer = measured.files[row.name]
+            row = dataclasses.replace(
+                row,
+                warnings=_leaks(each.metadata, sha256, digests),
+                error=answer if isinstance(answer, str) else None,
+                measured=None if isinstance(answer, str) else answer,
+            )
         rows.append(row)
-        tell(row.name, "failed" if row.error else "done", 1, 1)
     if not any(row.measured for row in rows):
         raise FileError(_none_measured(rows))
 
@@ -164,10 +167,13 @@ def benchmark(
             sha256=sha256,
             count=len(pictures),
             labels=tuple(dict.fromkeys(picture.label for picture in pictures)),
-            skipped=skipped,
+            skipped=measured.skipped,
         ),
         settings=settings,
         files=tuple(rows),
+        noise_floor=measured.noise_floor,
+        before=measured.before,
+        after=measured.after,
     )
 
 
@@ -238,52 +244,3 @@ def _leaks(metadata: Metadata, sha256: str, digests: Sequence[Optional[str]]) ->
 def _none_measured(rows: Sequence[FileResult]) -> str:
     first = rows[0].error or ""
     return first if len(rows) == 1 else f"none of the {len(rows)} files could be measured; the first: {first}"
-
-
-def _measurement(answer: dict[str, Any]) -> Measurement:
-    latency, preprocess = (Percentiles(**answer.pop(key)) for key in ("latency", "preprocess"))
-    return Measurement(**answer, latency=latency, preprocess=preprocess)
-
-
-def _child_command() -> list[str]:
-    # Not `-m`: that puts the working directory first on the path, where a user's `queue.py` may lie. The child imports
-    # from where this process does.
-    code = f"import sys; sys.path[:] = {sys.path!r}; from edgevision_benchmarks._child import main; sys.exit(main())"
-    return [sys.executable, "-c", code]
-
-
-def _run_child(request: Request, on_stage: Callable[[str, int, int], None]) -> Union[dict[str, Any], str]:
-    """Return what the child found, or one line on why it found nothing."""
-    # Files, not pipes, for what goes in and for its log: nobody has to read and write at the same time.
-    with tempfile.TemporaryFile() as asked, tempfile.TemporaryFile() as log:
-        asked.write(json.dumps(dataclasses.asdict(request)).encode())
-        asked.seek(0)
-        on_stage("latency", 0, len(request.pictures))
-        child = subprocess.Popen(_child_command(), stdin=asked, stdout=subprocess.PIPE, stderr=log)
-        try:
-            for line in cast("IO[bytes]", child.stdout):
-                answer: dict[str, Any] = json.loads(line)
-                if "result" in answer:
-                    return answer["result"]
-                if "error" in answer:
-                    return answer["error"]
-                on_stage(answer["stage"], answer["done"], answer["total"])
-            return _obituary(child.wait(), log)
-        finally:
-            child.kill()
-            child.wait()
-            cast("IO[bytes]", child.stdout).close()
-
-
-def _obituary(code: int, log: IO[bytes]) -> str:
-    """Say how a process died that did not answer."""
-    if code < 0:
-        try:
-            name = signal.Signals(-code).name
-        except ValueError:
-            name = f"signal {-code}"
-        advice = "; most likely the system ran out of memory" if name == "SIGKILL" else ""
-        return f"the runtime crashed: its process died of {name}{advice}"
-    log.seek(0)
-    lines = log.read().decode(errors="replace").strip().splitlines()
-    return f"its process ended with code {code}: {lines[-1] if lines else 'no message'}"

@@ -1,23 +1,61 @@
-"""Accuracy against latency: where everything stands in a picture of a given size, in pixels. The template draws it."""
+"""Accuracy against what it costs: where everything stands in a picture of a given size, in pixels.
+
+The template draws it. Cost is latency or bytes; files that no other file beats in both are the Pareto front.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Optional
+from typing import Callable, Optional
 
 from ._report import FileResult, Measurement
 from ._text import interval_text, ms_text, percent_text, size_text
 
-__all__ = ["Box", "Dot", "Plot", "Tick", "arrange"]
+__all__ = ["BYTES", "LATENCY", "Box", "Cost", "Dot", "Plot", "Tick", "arrange", "pareto_front"]
 
-#: Above this ratio of the slowest to the fastest, equal steps of x multiply the time.
+#: Above this ratio of the largest cost to the smallest, equal steps of x multiply it.
 _LOG_FROM = 4.0
 
 _TEXT_HEIGHT = 16.0
 #: Mean width of a character of a 13-pixel semi-bold sans serif; on the wide side, because fonts differ.
 _CHARACTER = 7.3
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What stands on the x axis.
+
+    Attributes:
+        name: for a heading.
+        axis: name and unit of the axis.
+        of: the value, more than 0.
+        beside: what to write beside a file's title: the other cost.
+        by_bytes: whether the area of a circle is proportional to the bytes of the file; else all are equal.
+    """
+
+    name: str
+    axis: str
+    of: Callable[[FileResult, Measurement], float]
+    beside: Callable[[FileResult, Measurement], str]
+    by_bytes: bool
+
+
+LATENCY = Cost(
+    "latency",
+    "latency p50, ms",
+    lambda file, found: found.latency.p50_ms,
+    lambda file, found: size_text(file.size_bytes),
+    by_bytes=True,
+)
+BYTES = Cost(
+    "bytes",
+    "file, kB",
+    lambda file, found: file.size_bytes / 1000,
+    lambda file, found: f"{ms_text(found.latency.p50_ms)} ms",
+    by_bytes=False,
+)
 
 
 @dataclass(frozen=True)
@@ -54,17 +92,20 @@ class Dot:
     """One file.
 
     Attributes:
-        x, y, radius: the circle; its area is proportional to the file's bytes.
+        beside: what stands after the title.
+        front: whether it is on the Pareto front.
+        x, y, radius: the circle; see `Cost.by_bytes`.
         low, high: y of the interval's ends.
         label: where the text stands.
         leader: the line from circle to text, if they are apart: x and y of both ends.
     """
 
     title: str
-    size: str
+    beside: str
     tooltip: str
     format: str
     featured: bool
+    front: bool
     x: float
     y: float
     radius: float
@@ -76,14 +117,27 @@ class Dot:
 
 @dataclass(frozen=True)
 class Plot:
-    """All of it; `frame` is what the axes enclose."""
+    """All of it; `frame` is what the axes enclose.
 
+    Attributes:
+        front: corners of the steps from one file of the Pareto front to the next and on to the right: x and y. The
+            best top-1, as measured, that so much buys.
+    """
+
+    cost: Cost
     width: float
     height: float
     frame: Box
     x_ticks: list[Tick]
     y_ticks: list[Tick]
     dots: list[Dot]
+    front: list[tuple[float, float]]
+
+
+def pareto_front(rows: Sequence[tuple[FileResult, Measurement]], cost: Cost) -> list[bool]:
+    """Say of each file whether no other costs at most as much and is at least as accurate, and better in one."""
+    points = [(cost.of(*row), -row[1].top1.share) for row in rows]
+    return [not any(x <= mine[0] and y <= mine[1] and (x, y) != mine for x, y in points) for mine in points]
 
 
 def arrange(
@@ -94,6 +148,7 @@ def arrange(
     height: float,
     largest_radius: float,
     with_sizes: bool,
+    cost: Cost = LATENCY,
 ) -> Plot:
     """Place axes, circles and labels.
 
@@ -102,31 +157,41 @@ def arrange(
         titles: what to write beside each; pairwise different.
         featured: the file to emphasize.
         width, height: of the picture.
-        largest_radius: of the largest file's circle.
-        with_sizes: write the bytes beside the title.
+        largest_radius: of the largest file's circle, or half of it for every circle if they are equal.
+        with_sizes: write the other cost beside the title.
+        cost: what stands on the x axis.
     """
     frame = Box(46, 14, width - 14, height - 42)
-    x_of, x_ticks = _time_axis([found.latency.p50_ms for _, found in rows], frame)
+    x_of, x_ticks = _cost_axis([cost.of(*row) for row in rows], frame)
     y_of, y_ticks = _share_axis([found.top1.interval for _, found in rows], frame)
     largest = max(file.size_bytes for file, _ in rows)
+    radii = [math.sqrt(file.size_bytes / largest) if cost.by_bytes else 0.5 for file, _ in rows]
     circles = [
-        (x_of(found.latency.p50_ms), y_of(found.top1.share), largest_radius * math.sqrt(file.size_bytes / largest))
-        for file, found in rows
+        (x_of(cost.of(file, found)), y_of(found.top1.share), largest_radius * radius)
+        for (file, found), radius in zip(rows, radii)
     ]
     whiskers = [tuple(y_of(share) for share in found.top1.interval) for _, found in rows]
-    sizes = [size_text(file.size_bytes) for file, _ in rows]
-    texts = [f"{title} {size}" if with_sizes else title for title, size in zip(titles, sizes)]
+    others = [cost.beside(*row) for row in rows]
+    texts = [f"{title} {other}" if with_sizes else title for title, other in zip(titles, others)]
     widths = [_CHARACTER * len(text) for text in texts]
+    fronts = pareto_front(rows, cost)
+    steps = _steps_up([(x, y) for (x, y, _), front in zip(circles, fronts) if front], frame)
     lines = [Box(x - 2, high, x + 2, low) for (x, _, _), (low, high) in zip(circles, whiskers)]
+    lines += [
+        Box(x - 2, min(y, next_y) - 2, next_x + 2, max(y, next_y) + 2)
+        for (x, y), (next_x, next_y) in zip(steps, steps[1:])
+    ]
     labels = _place(circles, lines, widths, frame)
     dots = [
         Dot(
             title=title,
-            size=size if with_sizes else "",
+            beside=other if with_sizes else "",
             tooltip=f"{file.name}: {percent_text(found.top1.share)} % ({interval_text(found.top1.interval)}), "
-            f"p50 {ms_text(found.latency.p50_ms)} ms, {size}",
+            f"p50 {ms_text(found.latency.p50_ms)} ms, {size_text(file.size_bytes)}"
+            f"{', on the Pareto front' if front else ''}",
             format=file.format or "",
             featured=file is featured,
+            front=front,
             x=x,
             y=y,
             radius=radius,
@@ -135,11 +200,21 @@ def arrange(
             label=label,
             leader=_leader(x, y, radius, label),
         )
-        for (file, found), title, size, (x, y, radius), (low, high), label in zip(
-            rows, titles, sizes, circles, whiskers, labels
+        for (file, found), title, other, front, (x, y, radius), (low, high), label in zip(
+            rows, titles, others, fronts, circles, whiskers, labels
         )
     ]
-    return Plot(width, height, frame, x_ticks, y_ticks, dots)
+    return Plot(cost, width, height, frame, x_ticks, y_ticks, dots, steps)
+
+
+def _steps_up(points: Sequence[tuple[float, float]], frame: Box) -> list[tuple[float, float]]:
+    """Return the corners of steps over points, from the leftmost to the right edge."""
+    corners: list[tuple[float, float]] = []
+    for x, y in sorted(points):
+        if corners:
+            corners.append((x, corners[-1][1]))
+        corners.append((x, y))
+    return [*corners, (frame.right, corners[-1][1])]
 
 
 class _Scale:
@@ -156,15 +231,15 @@ class _Scale:
         return self._start + share * (self._end - self._start)
 
 
-def _time_axis(times_ms: Sequence[float], frame: Box) -> tuple[_Scale, list[Tick]]:
-    fastest, slowest = min(times_ms), max(times_ms)
-    if slowest <= _LOG_FROM * fastest:
-        # From zero, so that twice as far means twice as slow.
-        high = slowest * 1.3
+def _cost_axis(costs: Sequence[float], frame: Box) -> tuple[_Scale, list[Tick]]:
+    least, most = min(costs), max(costs)
+    if most <= _LOG_FROM * least:
+        # From zero, so that twice as far means twice as much.
+        high = most * 1.3
         scale = _Scale(0, high, frame.left, frame.right)
         return scale, [Tick(scale(value), f"{value:g}") for value in _steps(0, high, 5)]
-    room = (slowest / fastest) ** 0.16
-    low, high = fastest / room, slowest * room
+    room = (most / least) ** 0.16
+    low, high = least / room, most * room
     scale = _Scale(low, high, frame.left, frame.right, log=True)
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)))
     leads = (1, 2, 5) if high / low < 1000 else (1,)

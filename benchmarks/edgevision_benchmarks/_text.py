@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["interval_text", "ms_text", "percent_text", "size_text"]
+__all__ = ["interval_text", "ms_text", "percent_text", "points_text", "ratio_text", "size_text"]
 
 
 def percent_text(share: float) -> str:
@@ -23,6 +23,16 @@ def interval_text(interval: tuple[float, float]) -> str:
     return "\u2013".join(percent_text(share) for share in interval)
 
 
+def points_text(share: float) -> str:
+    """Write a difference of shares in percentage points, with its sign.
+
+    >>> [points_text(share) for share in (-0.00312, 0.0001, 0.25)]
+    ['−0.3', '0.0', '+25.0']
+    """
+    points = round(100 * share, 1)
+    return f"{points:+.1f}".replace("-", "\N{MINUS SIGN}") if points else "0.0"
+
+
 def ms_text(milliseconds: float) -> str:
     """Write a time with about three digits.
 
@@ -31,6 +41,15 @@ def ms_text(milliseconds: float) -> str:
     """
     decimals = next((digits for limit, digits in ((1, 3), (10, 2), (100, 1)) if milliseconds < limit), 0)
     return f"{milliseconds:.{decimals}f}"
+
+
+def ratio_text(ratio: float) -> str:
+    """Write a ratio with three digits that matter.
+
+    >>> [ratio_text(ratio) for ratio in (0.0312, 0.25, 1.0, 13.72)]
+    ['0.031', '0.25', '1.00', '13.7']
+    """
+    return f"{ratio:.3f}" if ratio < 0.1 else f"{ratio:.2f}" if ratio < 10 else f"{ratio:.1f}"
 
 
 def size_text(size_bytes: float) -> str:

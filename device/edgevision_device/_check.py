@@ -6,7 +6,6 @@ import os
 import platform
 import shutil
 import struct
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -21,6 +20,7 @@ from ._metadata import Metadata
 from ._preprocess import OPENCV
 from ._probe import Outcome, try_out
 from ._runtimes import PACKAGES, RUNTIMES
+from ._sensors import can_read_power, describe_power, read_governor, read_power_bits, read_temperature_c
 from ._sources import PICAMERA_MEND, find_cameras
 
 __all__ = ["Finding", "check_device", "check_file", "check_machine", "check_packages"]
@@ -31,10 +31,6 @@ _OPENCV_WHEELS = (
     "opencv-contrib-python",
     "opencv-contrib-python-headless",
 )
-
-#: Bits of `vcgencmd get_throttled`, https://www.raspberrypi.com/documentation/computers/os.html#get_throttled
-_THROTTLED = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
-_SINCE_BOOT = 16
 
 #: A Raspberry Pi slows down from 80 °C on.
 _HOT_C = 80.0
@@ -204,7 +200,7 @@ def _csi(found: str) -> Finding:
 
 
 def _governor(root: Path) -> Iterator[Finding]:
-    governor = _read(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+    governor = read_governor(root)
     if governor in ("powersave", "ondemand", "conservative"):
         mend = "echo performance | sudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"
         yield Finding("cpu", "warn", f"{os.cpu_count()} cores, governor {governor}: latencies vary", mend)
@@ -213,10 +209,9 @@ def _governor(root: Path) -> Iterator[Finding]:
 
 
 def _temperature(root: Path) -> Iterator[Finding]:
-    text = _read(root / "sys/class/thermal/thermal_zone0/temp")
-    if text is None or not text.lstrip("-").isdigit():
+    degrees_c = read_temperature_c(root)
+    if degrees_c is None:
         return
-    degrees_c = int(text) / 1000
     if degrees_c >= _HOT_C:
         yield Finding("temperature", "warn", f"{degrees_c:.0f} °C", "add a heat sink or a fan, or lower --fps")
     else:
@@ -224,16 +219,14 @@ def _temperature(root: Path) -> Iterator[Finding]:
 
 
 def _throttled() -> Iterator[Finding]:
-    if shutil.which("vcgencmd") is None:
+    if not can_read_power():
         return
-    try:
-        answer = subprocess.run(["vcgencmd", "get_throttled"], capture_output=True, text=True, timeout=10)
-        bits = int(answer.stdout.strip().rpartition("=")[2], 16)
-    except (OSError, subprocess.TimeoutExpired, ValueError):
+    bits = read_power_bits()
+    if bits is None:
         yield Finding("power", "warn", "vcgencmd get_throttled gives no answer", "sudo usermod -aG video $USER")
         return
-    now = [text for bit, text in _THROTTLED.items() if bits >> bit & 1]
-    before = [text for bit, text in _THROTTLED.items() if bits >> bit + _SINCE_BOOT & 1 and text not in now]
+    now, ever = describe_power(bits)
+    before = [text for text in ever if text not in now]
     told = [f"now: {', '.join(now)}"] * bool(now) + [f"since start: {', '.join(before)}"] * bool(before)
     if told:
         mend = "use the power supply made for this board and a short cable; add a heat sink or a fan"

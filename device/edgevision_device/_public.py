@@ -28,6 +28,14 @@ from ._preprocess import load_opencv, preprocess
 from ._quiet import quiet_native
 from ._result import STAGES, StreamResult, StreamStatistics, StreamSummary
 from ._runtimes import RUNTIMES, Runtime, Tensor, default_threads, load_runtime, open_runtime
+from ._sensors import (
+    describe_power,
+    read_clock_mhz,
+    read_governor,
+    read_power_bits,
+    read_temperature_c,
+    read_throttle_count,
+)
 from ._sinks import Background, JsonLines, JsonLinesFile, Sink, SlowSink, TextLines, UndeliverableError
 from ._sources import (
     SOURCE_GRAMMAR,
@@ -129,6 +137,7 @@ __all__ = [
     "decode_picture",
     "default_threads",
     "describe_foreign",
+    "describe_power",
     "device_commands",
     "find_cameras",
     "find_labelled",
@@ -143,9 +152,14 @@ __all__ = [
     "open_source",
     "preprocess",
     "quiet_native",
+    "read_clock_mhz",
+    "read_governor",
     "read_labels",
     "read_model_file",
     "read_picture",
+    "read_power_bits",
+    "read_temperature_c",
+    "read_throttle_count",
     "require_known",
     "run_cli",
     "seal",

@@ -87,7 +87,16 @@ def test_bad_input_is_one_line_and_exit_2(model, pictures, tmp_path, capsys, arg
     assert (tmp_path / "taken" / "report.json").read_bytes() == b"no picture"
 
 
-@pytest.mark.parametrize("arguments", [[], ["x.tflite"], ["--data", "x"], ["x.tflite", "--data", "x", "--run", "3"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["x.tflite"],
+        ["--data", "x"],
+        ["x.tflite", "--data", "x", "--run", "3"],
+        ["x.tflite", "--data", "x", "--thread-sweep", "1;2"],
+    ],
+)
 def test_wrong_usage_is_exit_2(arguments):
     with pytest.raises(SystemExit) as stopped:
         main(arguments)

@@ -7,17 +7,21 @@ import sys
 
 import pytest
 
-from edgevision_benchmarks import Accuracy, _child, _measure, benchmark
+from edgevision_benchmarks import Accuracy, LabelScores, _accuracy, _processes, benchmark
 from edgevision_device import DataOrigin, FileError, Metadata, Normalization, PictureError, UsageError, hash_pictures
 
 #: A child that dies of SIGSEGV on files called crash.tflite and does its work on others.
 CRASHES = """
-import io, json, os, signal, sys
+import json, os, signal, sys
 sys.path[:] = {path!r}
-text = sys.stdin.read()
+text = sys.stdin.readline()
 if json.loads(text)["file"].endswith("crash.tflite"):
     os.kill(os.getpid(), signal.SIGSEGV)
-sys.stdin = io.StringIO(text)
+lines = iter([text])
+class Again:
+    readline = staticmethod(lambda: next(lines))
+    __iter__ = staticmethod(lambda: iter(sys.__stdin__.readline, ""))
+sys.stdin = Again()
 from edgevision_benchmarks._child import main
 main()
 """
@@ -42,7 +46,8 @@ def test_accuracy_latency_and_memory_of_a_file(model, pictures):
     assert (found.warmup_runs, found.latency.count, found.threads) == (2, 5, 1)
     assert found.runtime in ("litert", "tflite-runtime")
     assert 0 < found.latency.p50_ms <= found.latency.p90_ms <= found.latency.p99_ms
-    assert found.preprocess.count == 13
+    assert found.preprocess.count == found.decide.count == 13
+    assert found.warmup.count == 2
     assert found.first_ms > 0 < found.open_ms
     assert report.pictures.labels == ("blue", "dark", "green", "red")
     assert report.pictures.sha256 == hash_of(folder)
@@ -90,25 +95,69 @@ def test_unreadable_pictures_are_named_and_counted(model, pictures):
         benchmark([model()], folder, strict=True)
 
 
-def test_pictures_are_read_one_at_a_time(model, pictures, monkeypatch):
-    """Of each decoded picture only the reference in the loop is left when the next one is read."""
+@pytest.mark.parametrize("workers", [1, 3])
+def test_each_worker_holds_one_picture(model, pictures, monkeypatch, workers):
+    """Of each decoded picture only the reference in a worker's loop is left when the next one is read."""
+    import threading
     import weakref
 
     from edgevision_device import Classifier, LabelledPicture, read_picture
 
-    alive = []
+    alive, lock = [], threading.Lock()
 
     def counting(path):
-        assert sum(each() is not None for each in alive) <= 1
         picture = read_picture(path)
-        alive.append(weakref.ref(picture))
+        with lock:
+            alive.append(weakref.ref(picture))
+            assert sum(each() is not None for each in alive) <= 2 * workers
         return picture
 
-    monkeypatch.setattr(_child, "read_picture", counting)
+    monkeypatch.setattr(_accuracy, "read_picture", counting)
     found = [LabelledPicture(path, path.parent.name) for path in sorted(pictures().rglob("*.png"))]
-    tally = _child._classify_all(Classifier(model()), found, lambda answer: None)
+    path = model()
+    _accuracy.classify_all([Classifier(path, threads=1) for _ in range(workers)], found)
     assert len(alive) == 13
-    assert tally["preprocess"]["count"] == 13
+
+
+def test_many_cores_answer_like_one(model, pictures):
+    from edgevision_device import Classifier, LabelledPicture
+
+    path, folder = model(), pictures(shown=20)
+    (folder / "red" / "broken.png").write_bytes(b"no picture")
+    found = [LabelledPicture(path, path.parent.name) for path in sorted(folder.rglob("*.png"))]
+    alone, together = (
+        _accuracy.classify_all([Classifier(path, threads=1) for _ in range(workers)], found) for workers in (1, 4)
+    )
+    assert alone == together
+    assert alone["predicted"].count(None) == 1
+    assert "broken.png" in alone["skipped"][0]
+    assert alone["top5_right"] is None
+
+
+def test_what_fails_in_a_worker_is_raised(model, pictures, monkeypatch):
+    from edgevision_device import Classifier, LabelledPicture
+
+    def failing(path):
+        raise FileError("the runtime gave up")
+
+    monkeypatch.setattr(_accuracy, "read_picture", failing)
+    found = [LabelledPicture(path, path.parent.name) for path in sorted(pictures().rglob("*.png"))]
+    with pytest.raises(FileError, match="gave up"):
+        _accuracy.classify_all([Classifier(model()) for _ in range(2)], found)
+
+
+def test_files_are_compared_picture_by_picture(model, pictures):
+    folder = pictures()
+    (folder / "red" / "broken.png").write_bytes(b"no picture")
+    # The second one calls green what is red, and the other way round: wrong on 6 of 13, where the first is right.
+    files = [model("a.tflite"), model("b.tflite", labels=("green", "red", "blue", "dark"))]
+    first, second = (file.measured for file in benchmark(files, folder, runs=1, warmup=0).files)
+    assert first.paired is None
+    assert (second.paired.reference, second.paired.flips) == ("a.tflite", 6)
+    difference = second.paired.difference
+    assert (difference.both, difference.only_a, difference.only_b, difference.neither) == (6, 6, 0, 1)
+    assert difference.p == pytest.approx(2 * 0.5**6)
+    assert first.per_label["blue"] == LabelScores(right=3, pictures=3, called=4)
 
 
 def test_a_damaged_and_a_foreign_file_are_rows(model, pictures, tmp_path):
@@ -126,14 +175,14 @@ def test_a_damaged_and_a_foreign_file_are_rows(model, pictures, tmp_path):
 
 
 def test_a_crash_is_a_row(model, pictures, monkeypatch):
-    monkeypatch.setattr(_measure, "_child_command", lambda: [sys.executable, "-c", CRASHES.format(path=sys.path)])
+    monkeypatch.setattr(_processes, "child_command", lambda: [sys.executable, "-c", CRASHES.format(path=sys.path)])
     report = benchmark([model("crash.tflite"), model("good.tflite")], pictures(), runs=1, warmup=0)
     assert report.files[0].error == "the runtime crashed: its process died of SIGSEGV"
     assert report.files[1].measured is not None
 
 
 def test_a_child_that_fails_says_why(model, pictures, monkeypatch):
-    monkeypatch.setattr(_measure, "_child_command", lambda: [sys.executable, "-c", "raise MemoryError('too big')"])
+    monkeypatch.setattr(_processes, "child_command", lambda: [sys.executable, "-c", "raise MemoryError('too big')"])
     with pytest.raises(FileError, match="its process ended with code 1: MemoryError: too big"):
         benchmark([model()], pictures())
 
@@ -168,6 +217,88 @@ def test_pictures_that_the_model_has_seen_are_a_warning(model, pictures, origin)
     assert kept.warnings == ()
 
 
+def test_files_are_timed_in_turns_and_compared_with_the_first(model, pictures):
+    """One after the other, a spell of load would meet one file only."""
+    asked = []
+
+    def note(name, stage, done, total):
+        if stage == "latency":
+            asked.append((name, done))
+
+    report = benchmark(
+        [model("a.tflite"), model("b.tflite"), model("c.tflite")], pictures(), runs=12, warmup=2, on_progress=note
+    )
+    # The first file twice, for the noise floor; the last run of a file comes after the first of each other.
+    assert len(asked) == 4 * 12
+    assert {name for name, _ in asked[:4]} == {"a.tflite", "b.tflite", "c.tflite"}
+    orders = {tuple(name for name, _ in asked[start : start + 4]) for start in range(0, 48, 4)}
+    assert len(orders) > 3
+    first, *others = (file.measured for file in report.files)
+    assert first.speed is None
+    for found in others:
+        assert found.speed.reference == "a.tflite"
+        assert found.speed.time.low <= found.speed.time.ratio <= found.speed.time.high
+        assert found.speed.time.rounds == len(found.round_p50_ms) == 12
+        assert found.speed.verdict in ("faster", "slower", "no difference")
+    assert report.noise_floor.rounds == 12
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /proc/stat")
+def test_the_load_of_others_is_in_the_report(model, pictures):
+    report = benchmark([model()], pictures(), runs=2, warmup=0)
+    found = report.files[0].measured
+    shares = [report.before.others_share, report.after.others_share, found.others_share, found.steal_share]
+    assert all(share is None or 0 <= share <= 1 for share in shares)
+    assert report.conditions.numpy
+    assert found.opencv
+
+
+def test_a_file_is_timed_with_several_numbers_of_threads(model, pictures):
+    report = benchmark([model()], pictures(), runs=6, warmup=0, thread_sweep=[2, 1, 2])
+    found = report.files[0].measured
+    assert [(each.threads, each.latency.count) for each in found.thread_sweep.counts] == [(2, 6), (1, 6)]
+    assert found.thread_sweep.recommended in (1, 2)
+    assert set(found.latency_intervals) == {"p50_ms", "p90_ms", "p99_ms"}
+    with pytest.raises(UsageError, match="between 1 and 256, got 0"):
+        benchmark([model()], pictures("other"), thread_sweep=[1, 0])
+
+
+def test_no_two_interpreters_run_at_the_same_time(model, pictures, monkeypatch):
+    running = []
+    ask = _processes.Process._ask
+
+    def asking(self, question, on_stage=None):
+        running.append(question)
+        assert len(running) == 1
+        try:
+            return ask(self, question, on_stage)
+        finally:
+            running.pop()
+
+    monkeypatch.setattr(_processes.Process, "_ask", asking)
+    benchmark([model("a.tflite"), model("b.tflite")], pictures(), runs=2, warmup=1)
+
+
+def test_one_file_alone_is_compared_with_nothing(model, pictures):
+    report = benchmark([model()], pictures(), runs=3, warmup=0)
+    assert report.noise_floor is None
+    assert report.files[0].measured.speed is None
+
+
+def test_no_process_is_left(model, pictures, monkeypatch):
+    started = []
+    start = _processes.Process.__init__
+
+    def starting(self, request):
+        start(self, request)
+        started.append(self)
+
+    monkeypatch.setattr(_processes.Process, "__init__", starting)
+    benchmark([model("a.tflite"), model("b.tflite")], pictures(), runs=2, warmup=0)
+    assert len(started) == 3
+    assert all(process._child.returncode is not None for process in started)
+
+
 def test_names_tell_files_apart(model, pictures):
     report = benchmark([model("a/x.tflite"), model("b/x.tflite")], pictures(), runs=1, warmup=0)
     assert [file.name for file in report.files] == ["a/x.tflite", "b/x.tflite"]
@@ -177,7 +308,7 @@ def test_progress_is_told(model, pictures):
     told = []
     benchmark([model()], pictures(), runs=1, warmup=0, on_progress=lambda *each: told.append(each))
     stages = list(dict.fromkeys(stage for _, stage, _, _ in told))
-    assert stages == ["reading", "latency", "accuracy", "done"]
+    assert stages == ["reading", "open", "latency", "accuracy", "done"]
 
 
 def test_a_file_given_twice_is_refused(model, pictures, tmp_path):

@@ -1,5 +1,6 @@
 """`report.json`, `report.html` and the table, from reports that were not measured."""
 
+import dataclasses
 import html.parser
 import io
 import json
@@ -9,10 +10,21 @@ import pytest
 from rich.console import Console
 
 import edgevision_benchmarks
-from edgevision_benchmarks import render_html, write_report
-from edgevision_benchmarks._plot import arrange
+from edgevision_benchmarks import (
+    Accuracy,
+    MachineState,
+    Paired,
+    PairedDifference,
+    Speed,
+    ThreadCount,
+    ThreadSweep,
+    TimeRatio,
+    render_html,
+    write_report,
+)
+from edgevision_benchmarks._plot import BYTES, LATENCY, arrange, pareto_front
 from edgevision_benchmarks._table import print_table
-from edgevision_device import UsageError
+from edgevision_device import Percentiles, UsageError
 
 CONFUSION = {
     "red": {"red": 24, "blue": 1},
@@ -51,12 +63,27 @@ def test_the_record_is_json_with_documented_keys(report):
     record = json.loads(json.dumps(report.to_record(), allow_nan=False))
     assert record["format"] == 1
     assert set(record) == {
-        *("format", "edgevision", "created", "command", "conditions", "pictures", "settings", "files")
+        *(
+            "format",
+            "edgevision",
+            "created",
+            "command",
+            "conditions",
+            "pictures",
+            "settings",
+            "noise_floor",
+            "before",
+            "after",
+            "files",
+        )
     }
 
     def keys(value):
         if isinstance(value, dict):
             for key, inner in value.items():
+                # Their keys are labels.
+                if key == "per_label":
+                    inner = list(inner.values())
                 if key != "confusion":
                     yield from keys(inner)
                 yield key
@@ -197,6 +224,51 @@ def test_area_in_the_plot_is_proportional_to_bytes(make_report, measurement):
     assert [dot.radius for dot in plot.dots] == [10.0, 20.0]
 
 
+def front_of(make_report, measurement, files, cost):
+    """Name the front of `name: (p50_ms, size_bytes, right of 100)`."""
+    rows = [
+        (name, "tflite", name, size, measurement({"red": {"red": right, "blue": 100 - right}}, time_ms))
+        for name, (time_ms, size, right) in files.items()
+    ]
+    measured = make_report(*rows).measured
+    return {file.name for (file, _), front in zip(measured, pareto_front(measured, cost)) if front}
+
+
+def test_the_pareto_front_holds_what_no_other_file_beats(make_report, measurement):
+    files = {"slow": (9, 1000, 99), "fast": (1, 9000, 90), "as fast": (1, 500, 90), "beaten": (5, 2000, 90)}
+    assert front_of(make_report, measurement, files, LATENCY) == {"slow", "fast", "as fast"}
+    assert front_of(make_report, measurement, files, BYTES) == {"slow", "as fast"}
+    assert front_of(make_report, measurement, {"only": (9, 1, 1)}, BYTES) == {"only"}
+
+
+def test_the_front_rises_in_steps_to_the_right(make_report, measurement):
+    confusions = [{"red": {"red": right, "blue": 100 - right}} for right in (95, 90, 80, 85)]
+    sizes = (40_000, 20_000, 10_000, 30_000)
+    files = [
+        (f"{n}.onnx", "onnx", f"r{n}", size, measurement(found, 1.0))
+        for n, (found, size) in enumerate(zip(confusions, sizes))
+    ]
+    rows = make_report(*files).measured
+    plot = arrange(rows, ["a", "b", "c", "d"], rows[0][0], 1040.0, 430.0, 20.0, True, BYTES)
+    assert [dot.front for dot in plot.dots] == [True, True, True, False]
+    at = {dot.title: (dot.x, dot.y) for dot in plot.dots}
+    (ax, ay), (bx, by), (cx, cy) = at["a"], at["b"], at["c"]
+    assert plot.front == [(cx, cy), (bx, cy), (bx, by), (ax, by), (ax, ay), (plot.frame.right, ay)]
+    assert {dot.radius for dot in plot.dots} == {10.0}, "bytes are the axis: the area says nothing"
+    assert plot.dots[0].beside == "1.00 ms"
+
+
+def test_the_page_draws_both_costs_and_says_what_made_it(report):
+    text = render_html(report)
+    assert text.count('aria-label="Accuracy against latency"') == 2, "on a desk, and on a phone"
+    assert text.count('aria-label="Accuracy against bytes"') == 2
+    assert text.count('class="front"') == 4
+    # By time and by bytes, the int8 file beats the others, whose top-1 is the same.
+    assert text.count(", on the Pareto front</title>") == 4
+    assert f"<code>{report.command}</code>" in text
+    assert "Made from Python" in render_html(dataclasses.replace(report, command=None))
+
+
 @pytest.mark.parametrize("width", [80, 200])
 def test_the_table_fits_its_terminal(report, width):
     stream = io.StringIO()
@@ -207,6 +279,112 @@ def test_the_table_fits_its_terminal(report, width):
     assert "…" not in text.replace("cdcdcdcdcdcd…", "")
     assert "failed: broken.onnx: it crashed" in text
     assert ("p90 ms" in text) == (width > 80)
+
+
+def test_which_file_is_faster_is_told_in_words(make_report, measurement):
+    speed = Speed("a.tflite", TimeRatio(0.25, 0.24, 0.27, 20), "faster")
+    few = Speed("a.tflite", TimeRatio(0.9, 0.8, 1.2, 3), None)
+    report = make_report(
+        ("a.tflite", "tflite", "float32", 1000, measurement(CONFUSION)),
+        ("b.tflite", "tflite", "int8", 1000, dataclasses.replace(measurement(CONFUSION), speed=speed)),
+        ("c.tflite", "tflite", "int8", 1000, dataclasses.replace(measurement(CONFUSION), speed=few)),
+    )
+    report = dataclasses.replace(report, noise_floor=TimeRatio(1.01, 0.98, 1.03, 20))
+    stream = io.StringIO()
+    print_table(report, Console(file=stream, width=200))
+    for text in (stream.getvalue(), render_html(report)):
+        assert "time ratio" in text
+        assert "b.tflite: faster, 0.25 of its time (0.24 to 0.27)" in text
+        assert "c.tflite: no verdict on fewer than 6 rounds, 0.90 of its time" in text
+        assert "itself, timed as two, 1.01 of its time (0.98 to 1.03): no verdict on less" in text
+    record = report.to_record()
+    assert record["files"][1]["measured"]["speed"]["verdict"] == "faster"
+    assert record["noise_floor"]["ratio"] == 1.01
+
+
+def test_macro_f1_is_that_of_scikit_learn(measurement):
+    metrics = pytest.importorskip("sklearn.metrics", reason="scikit-learn is not installed")
+    confusion = {"red": {"red": 5, "blue": 2, "stray": 1}, "blue": {"red": 4}, "dark": {"dark": 3, "blue": 1}}
+    pairs = [(true, said) for true, row in confusion.items() for said, count in row.items() for _ in range(count)]
+    true, said = zip(*pairs)
+    labels = list(confusion)
+    found = measurement(confusion)
+    precision, recall, f1, shown = metrics.precision_recall_fscore_support(true, said, labels=labels, zero_division=0)
+    scores = [found.per_label[label] for label in labels]
+    assert [each.recall for each in scores] == pytest.approx(recall)
+    assert [each.precision for each in scores] == pytest.approx(precision)
+    assert [each.f1 for each in scores] == pytest.approx(f1)
+    assert [each.pictures for each in scores] == list(shown)
+    assert found.macro_f1 == pytest.approx(f1.mean())
+
+
+def test_a_label_that_is_never_named_has_no_precision(measurement):
+    scores = measurement({"red": {"blue": 2}, "blue": {"blue": 1}}).per_label
+    assert (scores["red"].precision, scores["red"].f1) == (None, 0.0)
+    assert scores["red"].to_record()["precision_share"] is None
+
+
+def test_accuracy_against_the_first_file_is_told(make_report, measurement):
+    found = dataclasses.replace(
+        measurement(CONFUSION), top5=Accuracy(99, 100), paired=Paired("a.tflite", PairedDifference(95, 3, 1, 1), 7)
+    )
+    report = make_report(("a.tflite", "tflite", "int8", 1, found), ("b.tflite", "tflite", "int8", 1, found))
+    stream = io.StringIO()
+    print_table(report, Console(file=stream, width=200))
+    for text in (stream.getvalue(), render_html(report)):
+        assert "top-5 %" in text
+        assert "b.tflite against a.tflite: top-1 \N{MINUS SIGN}2.0 points on 100 pictures" in text
+        assert "7 flips" in text
+        assert "99.0" in text
+
+
+def test_threads_and_intervals_are_told(make_report, measurement):
+    counts = (
+        ThreadCount(1, Percentiles(200, 2.0, 2.2, 3.0), TimeRatio(2.0, 1.9, 2.1, 20)),
+        ThreadCount(2, Percentiles(200, 1.0, 1.1, 1.5), TimeRatio(1.0, 1.0, 1.0, 20)),
+    )
+    found = dataclasses.replace(
+        measurement(CONFUSION),
+        thread_sweep=ThreadSweep(counts, 2),
+        latency_intervals={"p50_ms": (0.98, 1.02), "p90_ms": (1.0, 1.3), "p99_ms": (1.2, 1.9)},
+        decide=Percentiles(100, 0.02, 0.03, 0.04),
+    )
+    report = make_report(("a.tflite", "tflite", "int8", 1, found))
+    stream = io.StringIO()
+    print_table(report, Console(file=stream, width=200))
+    for text in (stream.getvalue(), render_html(report)):
+        assert "a.tflite: p50 ms by threads 1: 2.00, 2: 1.00; 2 recommended" in text
+        assert "95 % intervals of p50 reach at most 2.0% to either side" in text
+        assert "preprocessing not included: 0.100 ms a picture (p50), nor deciding: 0.020 ms" in text
+    (row,) = report.to_record()["files"]
+    assert row["measured"]["thread_sweep"]["recommended_threads"] == 2
+    assert row["measured"]["latency_intervals"]["p90_ms"] == [1.0, 1.3]
+
+
+def test_a_disturbed_row_says_so_itself(make_report, measurement):
+    calm = measurement(CONFUSION)
+    disturbed = dataclasses.replace(
+        calm, others_share=0.46, steal_share=0.08, throttled=True, drift=TimeRatio(1.2, 1.1, 1.3, 6), drifted=True
+    )
+    slight = dataclasses.replace(
+        calm, others_share=0.04, steal_share=0.01, throttled=False, drift=TimeRatio(1.2, 0.9, 1.3, 6)
+    )
+    state = MachineState(1500.0, 61.3, ("under-voltage",), ("under-voltage",), None, 0.46, 0.08)
+    report = make_report(("a.tflite", "tflite", "int8", 1, disturbed), ("b.tflite", "tflite", "int8", 1, slight))
+    report = dataclasses.replace(report, before=state, after=state)
+    stream = io.StringIO()
+    print_table(report, Console(file=stream, width=200))
+    lines = [
+        "others used 46% of the machine",
+        "other virtual machines took 8%",
+        "the processor was throttled",
+        "drifted: its last runs took 20% longer than its first",
+    ]
+    rows = [record["measured"]["disturbed"] for record in report.to_record()["files"]]
+    assert rows == [lines, []]
+    for text in (stream.getvalue(), render_html(report)):
+        assert all(text.count(line) == 1 for line in lines)
+        assert "before: others use 46% of it, 8% stolen, 1,500 MHz, 61 °C, under-voltage; after: " in text
 
 
 def test_the_table_prints_brackets_as_they_are(make_report, measurement):

@@ -1,0 +1,131 @@
+"""A report that was written, read back into its dataclasses; nothing in it is believed before it is checked."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Any, NoReturn, Union, cast, get_args, get_origin, get_type_hints
+
+from edgevision_device import FileError
+
+from ._report import FORMAT, Measurement, Report
+from ._speed import TimeRatio
+from ._statistics import PairedDifference
+from ._threads import ThreadSweep
+
+__all__ = ["read_report"]
+
+
+#: Where a record calls a field otherwise.
+_KEYS: dict[type[Any], dict[str, str]] = {
+    TimeRatio: {"low": "ratio_low", "high": "ratio_high"},
+    PairedDifference: {name: f"{name}_right" for name in ("both", "only_a", "only_b", "neither")},
+    ThreadSweep: {"recommended": "recommended_threads"},
+}
+
+
+class _Misfit(Exception):
+    """A value that is not what the schema says; the message says where."""
+
+
+def read_report(path: Union[str, os.PathLike[str]]) -> Report:
+    """Read `report.json`, or the one in a folder; keys that are not known are left out.
+
+    A key that this version writes and an older one did not gets its default, or is None where it may be.
+
+    Raises:
+        FileError: it cannot be read, is no report, or has a newer format.
+    """
+    file = Path(path)
+    if file.is_dir():
+        file = file / "report.json"
+    try:
+        record: Any = json.loads(file.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+    except OSError as error:
+        raise FileError(f"cannot read the report {file}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise FileError(f"{file} is no report: it is no JSON ({error}); give a report.json") from error
+    found: Any = cast("dict[str, Any]", record).get("format") if isinstance(record, dict) else None
+    if type(found) is not int or found < 1:
+        raise FileError(f"{file} is no report: it has no format number; give a report.json of edgevision benchmark")
+    if found > FORMAT:
+        raise FileError(f"{file} has format {found}, and this edgevision reads up to {FORMAT}; update edgevision")
+    try:
+        report = cast(Report, _decode(Report, record, ""))
+        for place, row in enumerate(report.files):
+            if row.measured is not None:
+                if row.size_bytes < 1:
+                    raise _Misfit(f"files[{place}].size_bytes must be more than 0, got {row.size_bytes}")
+                _check(row.measured, f"files[{place}].measured")
+    except _Misfit as misfit:
+        raise FileError(f"{file} is no report: {misfit}; give a report.json of edgevision benchmark") from None
+    return report
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number")
+
+
+def _check(found: Measurement, where: str) -> None:
+    """Refuse what no measurement gives, and what reckoning with it would stumble over."""
+    counts = [count for row in found.confusion.values() for count in row.values()]
+    if min(counts, default=0) < 0 or not sum(counts):
+        raise _Misfit(f"{where}.confusion must count pictures")
+    times = dataclasses.astuple(found.latency)[1:]
+    if not all(time_ms > 0 for time_ms in times):
+        raise _Misfit(f"{where}.latency must be more than 0 ms, got {min(times):g}")
+
+
+def _decode(kind: Any, value: Any, where: str) -> Any:
+    """Turn JSON types into `kind`, an annotation of a field."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is Union:
+        inner = next(each for each in arguments if each is not type(None))
+        return None if value is None and type(None) in arguments else _decode(inner, value, where)
+    if dataclasses.is_dataclass(kind):
+        return _build(cast("type[Any]", kind), _typed(dict, value, where), where)
+    if origin in (tuple, list):
+        values = [_decode(arguments[0], each, f"{where}[{n}]") for n, each in enumerate(_typed(list, value, where))]
+        if origin is tuple and arguments[-1] is not Ellipsis and len(values) != len(arguments):
+            raise _Misfit(f"{where} must hold {len(arguments)} values, got {len(values)}")
+        return values if origin is list else tuple(values)
+    if origin is dict:
+        items = cast("dict[str, Any]", _typed(dict, value, where)).items()
+        return {key: _decode(arguments[1], each, f"{where}.{key}") for key, each in items}
+    if kind is float:
+        return float(_typed(int if type(value) is int else float, value, where))
+    return _typed(kind, value, where) if kind in (int, str, bool) else value
+
+
+def _build(kind: type[Any], record: dict[str, Any], where: str) -> Any:
+    # Measurement names ThreadSweep for type checkers only.
+    hints = get_type_hints(kind, localns={"ThreadSweep": ThreadSweep})
+    keys = _KEYS.get(kind, {})
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(kind):
+        key, hint = keys.get(field.name, field.name), hints[field.name]
+        place = f"{where}.{key}" if where else key
+        if key in record:
+            values[field.name] = _decode(hint, record[key], place)
+        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            if hint in _KEYS:
+                # A comparison stands among the keys of what it belongs to.
+                values[field.name] = _build(cast("type[Any]", hint), record, where)
+                continue
+            if type(None) not in get_args(hint):
+                raise _Misfit(f"it lacks {place}")
+            values[field.name] = None
+    return kind(**values)
+
+
+def _typed(kind: type[Any], value: Any, where: str) -> Any:
+    # Not isinstance: true is an int to Python, and none to JSON.
+    if type(value) is not kind:
+        names = {dict: "an object", list: "a list", str: "a text", int: "a whole number", float: "a number"}
+        raise _Misfit(f"{where or 'it'} must be {names.get(kind, 'true or false')}, got {json.dumps(value)[:40]}")
+    # JSON bounds no number: 1e999 is read as infinity, and a whole number may not fit a float.
+    if kind in (int, float) and not abs(value) < 2**63:
+        raise _Misfit(f"{where} is too large for a number that was measured")
+    return value

@@ -1,0 +1,93 @@
+"""How many threads a file needs."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from edgevision_device import Percentiles
+
+from ._child import Request
+from ._processes import Process
+from ._report import Settings
+from ._rounds import Rounds, take_rounds
+from ._speed import TimeRatio, beyond, time_ratio
+
+__all__ = ["ThreadCount", "ThreadSweep", "recommend", "sweep_threads"]
+
+
+@dataclass(frozen=True)
+class ThreadCount:
+    """A file with so many threads.
+
+    Attributes:
+        threads: what the runtime was told.
+        latency: its runs.
+        time: against the fastest count.
+    """
+
+    threads: int
+    latency: Percentiles
+    time: TimeRatio
+
+
+@dataclass(frozen=True)
+class ThreadSweep:
+    """A file with several numbers of threads, timed in turns.
+
+    Attributes:
+        counts: in the order asked for.
+        recommended: the fewest threads that cannot be told from the fastest.
+    """
+
+    counts: tuple[ThreadCount, ...]
+    recommended: int
+
+    def to_record(self) -> dict[str, Any]:
+        """Return it as JSON types."""
+        counts = [
+            {"threads": each.threads, "latency": dataclasses.asdict(each.latency), **each.time.to_record()}
+            for each in self.counts
+        ]
+        return {"counts": counts, "recommended_threads": self.recommended}
+
+
+def sweep_threads(request: Request, counts: Sequence[int], settings: Settings, span: float) -> ThreadSweep:
+    """Time one file with each number of threads, each in a process of its own.
+
+    Args:
+        request: the file.
+        counts: of threads.
+        settings: see `take_rounds`.
+        span: a ratio within this factor of 1 is no difference.
+
+    Raises:
+        ChildError: the file cannot be opened, or run, with one of them.
+    """
+    with ExitStack() as stack:
+        processes: dict[str, Process] = {}
+        for count in counts:
+            process = Process(dataclasses.replace(request, threads=count))
+            stack.callback(process.close)
+            processes[str(count)] = process
+        rounds = take_rounds(
+            {name: process.expected_ms for name, process in processes.items()},
+            lambda name, runs: processes[name].time(runs)["times_ms"],
+            settings,
+        )
+    return recommend({int(name): found for name, found in rounds.items()}, settings.seed, span)
+
+
+def recommend(rounds: Mapping[int, Rounds], seed: int, span: float) -> ThreadSweep:
+    """Compare the rounds of each number of threads; see `sweep_threads`."""
+    latencies = {
+        count: Percentiles.of_ms(list(itertools.chain.from_iterable(found.values()))) for count, found in rounds.items()
+    }
+    fastest = min(rounds, key=lambda count: (latencies[count].p50_ms, count))
+    found = [ThreadCount(count, latencies[count], time_ratio(rounds[count], rounds[fastest], seed)) for count in rounds]
+    close = [each.threads for each in found if beyond(each.time, span) != "slower"]
+    return ThreadSweep(tuple(found), min([fastest, *close]))

@@ -1,0 +1,115 @@
+"""Reading `report.json` back: what was written comes back, and what is no report is one clear line."""
+
+import dataclasses
+import json
+
+import pytest
+
+from edgevision_benchmarks import Budget, benchmark, choose, compare_reports, read_report, write_report
+from edgevision_device import FileError
+
+CONFUSION = {"red": {"red": 9, "blue": 1}, "blue": {"blue": 10}}
+
+
+@pytest.fixture
+def report(make_report, measurement):
+    return make_report(
+        ("a.int8.tflite", "tflite", "int8", 110_000, measurement(CONFUSION, 0.5)),
+        ("broken.onnx", "onnx", "int8", 90_000, "it crashed"),
+    )
+
+
+def test_a_report_comes_back_as_it_was(report, tmp_path):
+    path, _ = write_report(report, tmp_path)
+    assert read_report(path) == report
+    assert read_report(tmp_path) == report, "the folder does as well"
+
+
+def test_unknown_keys_are_left_out_and_missing_ones_that_may_be_null_are_none(report, tmp_path):
+    record = report.to_record()
+    record["mood"] = record["files"][0]["measured"]["energy"] = {"joules": 1}
+    del record["command"], record["conditions"]["governor"], record["files"][0]["warnings"]
+    (tmp_path / "report.json").write_text(json.dumps(record), encoding="utf-8")
+    assert read_report(tmp_path) == dataclasses.replace(report, command=None)
+
+
+def change(record, path, value):
+    *parents, last = path
+    for key in parents:
+        record = record[key]
+    if value is ...:
+        del record[last]
+    else:
+        record[last] = value
+
+
+def test_what_was_measured_comes_back_and_reproduces_itself(model, pictures, tmp_path):
+    files = [model(), model("colors.float16.tflite", "float16")]
+    report = benchmark(files, pictures(), runs=12, warmup=1, thread_sweep=(1, 2))
+    write_report(report, tmp_path / "report")
+    again = read_report(tmp_path / "report")
+    assert again == report
+    second = again.files[1].measured
+    assert None not in (again.noise_floor, again.before, second.speed, second.paired, second.thread_sweep)
+    assert compare_reports(report, again).reproduced
+    assert choose(again, Budget(max_kb=5000)).chosen is not None
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (["format"], 2, "has format 2, and this edgevision reads up to 1; update edgevision"),
+        (["format"], ..., "is no report: it has no format number"),
+        (["format"], True, "is no report: it has no format number"),
+        (["pictures"], ..., "is no report: it lacks pictures"),
+        (["files"], {}, "files must be a list, got {}"),
+        (["files", 0, "measured", "open_ms"], ..., "it lacks files[0].measured.open_ms"),
+        (["files", 0, "measured", "open_ms"], True, "files[0].measured.open_ms must be a number, got true"),
+        (["files", 0, "measured", "latency", "p50_ms"], 0, "latency must be more than 0 ms, got 0"),
+        (["files", 0, "measured", "confusion", "red", "red"], -1, "confusion must count pictures"),
+        (["files", 0, "measured", "confusion", "red", "red"], 1.5, "confusion.red.red must be a whole number"),
+        (["files", 0, "size_bytes"], 0, "files[0].size_bytes must be more than 0, got 0"),
+        (["files", 0, "size_bytes"], "1", 'files[0].size_bytes must be a whole number, got "1"'),
+        (["files", 0, "measured", "open_ms"], 10**400, "files[0].measured.open_ms is too large"),
+        (["files", 0, "measured", "first_ms"], float("inf"), "Infinity is no number"),
+        (["files", 0, "measured", "confusion", "red", "red"], 10**400, "confusion.red.red is too large"),
+        (["pictures", "labels"], [1], "pictures.labels[0] must be a text, got 1"),
+    ],
+)
+def test_what_is_no_report_is_one_line(report, tmp_path, path, value, message):
+    record = json.loads(json.dumps(report.to_record()))
+    change(record, path, value)
+    file = tmp_path / "report.json"
+    file.write_text(json.dumps(record), encoding="utf-8")
+    with pytest.raises(FileError) as refused:
+        read_report(file)
+    assert message in str(refused.value)
+    assert str(refused.value).startswith(str(file))
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is no report: it is no JSON"),
+        (b"\xff\xfe", "is no report: it is no JSON"),
+        (b"[" * 100_000, "is no report: it is no JSON"),
+        (b'{"format": NaN}', "NaN is no number"),
+        (b'{"format": 1e999}', "it has no format number"),
+        (b"[1]", "it has no format number"),
+        (b'{"format": 1, "calls": []}', "is no report: it lacks edgevision"),
+    ],
+    ids=["empty", "no text", "deep", "NaN", "infinity", "a list", "another record"],
+)
+def test_other_files_are_refused(tmp_path, content, message):
+    file = tmp_path / "report.json"
+    file.write_bytes(content)
+    with pytest.raises(FileError) as refused:
+        read_report(file)
+    assert message in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_file_that_is_not_there_says_so(tmp_path):
+    with pytest.raises(FileError, match=r"cannot read the report .*report\.json: No such file"):
+        read_report(tmp_path)
