@@ -50,6 +50,8 @@ write_report(report, "report")
         round_p50_ms      median of each round: all files have a turn in a round, in an order shuffled anew
         speed             null for the first file, or: reference (its name), ratio, ratio_low, ratio_high, rounds of
                           both, and verdict: faster, slower, no difference; null if there were too few rounds
+        mlperf            null, or: passes (two: count, p50_ms, p90_ms, p99_ms, duration_s), difference_share of the
+                          larger p90 over the smaller, repeated (within 5 %)
         opencv            its version
         others_share      of the processor time in its turns, what other processes took, and steal_share what other
                           virtual machines took; of turns shorter than a second in all: the mean of before and after
@@ -75,6 +77,7 @@ from ._data import refuse_seen, seen_pictures
 from ._html import render_html
 from ._load import MachineState
 from ._measure import benchmark
+from ._mlperf import SingleStream, StreamPass
 from ._outputs import write_report
 from ._report import FileResult, LabelScores, Measurement, Paired, Pictures, Report, Settings
 from ._speed import Speed, TimeRatio
@@ -108,7 +111,9 @@ __all__ = [
     "Report",
     "ScoreBin",
     "Settings",
+    "SingleStream",
     "Speed",
+    "StreamPass",
     "ThreadCount",
     "ThreadSweep",
     "TimeRatio",

@@ -22,8 +22,8 @@ Column = tuple[
 ]
 
 #: Left out on a terminal narrower than `_WIDE` columns: cut numbers are worse than none.
-_SPARE = ("macro-F1 %", "p90 ms", "open ms", "first ms", "of it the file")
-_WIDE = 110
+_SPARE = ("top-5 %", "macro-F1 %", "p99 ms", "p90 ms", "open ms", "first ms", "of it the file")
+_WIDE = 165
 #: What is no terminal has no width of its own; no line needs to break there.
 _WIDTH = 240
 
@@ -87,8 +87,10 @@ def notes(report: Report) -> list[str]:
         if found.paired is not None:
             lines.append(
                 f"{file.name} against {found.paired.reference}: top-1 {found.paired.difference.describe()}; "
-                f"{found.paired.flips} flips"
+                f"{found.paired.flips} flip{'s' if found.paired.flips != 1 else ''}"
             )
+    streams = [(file.name, found.mlperf) for file, found in report.measured if found.mlperf is not None]
+    lines.extend(f"{name}: MLPerf's single stream, {stream.describe()}" for name, stream in streams)
     lines.extend(_sweeps(report))
     resizing = _range([found.preprocess.p50_ms for _, found in report.measured])
     deciding = _range([found.decide.p50_ms for _, found in report.measured if found.decide is not None])
