@@ -52,6 +52,8 @@ write_report(report, "report")
                           both, and verdict: faster, slower, no difference; null if there were too few rounds
         mlperf            null, or: passes (two: count, p50_ms, p90_ms, p99_ms, duration_s), difference_share of the
                           larger p90 over the smaller, repeated (within 5 %)
+        cost              of a .tflite: parameters and macs (convolutions and matrix products), operators, delegated (of
+                          these, to XNNPACK by default), partitions (the parts that it runs); else null
         opencv            its version
         others_share      of the processor time in its turns, what other processes took, and steal_share what other
                           virtual machines took; of turns shorter than a second in all: the mean of before and after
@@ -73,6 +75,7 @@ from edgevision_device import run_cli
 from . import _command as command
 from ._calibration_error import CalibrationError, ScoreBin, calibration_error
 from ._conditions import Conditions, read_conditions
+from ._cost import Cost
 from ._data import refuse_seen, seen_pictures
 from ._html import render_html
 from ._load import MachineState
@@ -100,6 +103,7 @@ __all__ = [
     "Accuracy",
     "CalibrationError",
     "Conditions",
+    "Cost",
     "FileResult",
     "LabelScores",
     "MachineState",

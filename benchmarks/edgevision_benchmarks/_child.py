@@ -42,6 +42,7 @@ from edgevision_device import (
 
 from ._accuracy import classify_all
 from ._conditions import count_cores
+from ._cost import read_cost
 from ._mlperf import time_stream
 
 __all__ = ["Request", "main", "time_runs"]
@@ -159,14 +160,18 @@ class _Opened:
         return {"latency": found.latency.__dict__, "duration_s": found.duration_s}
 
     def finish(self, send: Send) -> dict[str, Any]:
-        """Tell the memory of all that, and classify every picture."""
+        """Tell the memory of all that, and the cost, and classify every picture."""
         ran_bytes = _peak_bytes()
         peak_bytes = max(self._opened_bytes or 0, ran_bytes or 0)
+        cost = None
+        if self._request.format == "tflite":
+            cost = read_cost(self._classifier.file.model, self._classifier.runtime.name)
         known = self._before_bytes is not None and self._opened_bytes is not None and ran_bytes is not None
         return {
             "memory_peak_bytes": peak_bytes if known else None,
             "memory_before_bytes": self._before_bytes,
             "memory_file_bytes": peak_bytes - (self._before_bytes or 0) if known and self._could_reset else None,
+            "cost": None if cost is None else cost.to_record(),
             **_time_parts(self._classifier, _spread(self._pictures, _PARTS)),
             **self._classify_all(send),
         }

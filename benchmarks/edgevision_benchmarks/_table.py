@@ -91,6 +91,18 @@ def notes(report: Report) -> list[str]:
             )
     streams = [(file.name, found.mlperf) for file, found in report.measured if found.mlperf is not None]
     lines.extend(f"{name}: MLPerf's single stream, {stream.describe()}" for name, stream in streams)
+    for file, found in report.measured:
+        if found.cost is not None:
+            cost = found.cost
+            parts = (
+                "none"
+                if not cost.partitions
+                else f"{cost.delegated}, in {cost.partitions} part{'s' * (cost.partitions > 1)}"
+            )
+            lines.append(
+                f"{file.name}: {cost.parameters:,} parameters, {cost.macs / 1e6:,.1f} million MACs; "
+                f"of {cost.operators} operators delegated: {parts}"
+            )
     lines.extend(_sweeps(report))
     resizing = _range([found.preprocess.p50_ms for _, found in report.measured])
     deciding = _range([found.decide.p50_ms for _, found in report.measured if found.decide is not None])

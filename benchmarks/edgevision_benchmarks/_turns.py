@@ -14,6 +14,7 @@ import numpy as np
 from edgevision_device import Percentiles
 
 from ._child import Request
+from ._cost import Cost
 from ._load import LoadMeter, MachineState, read_state, throttled_between
 from ._mlperf import LEAST_RUNS, LEAST_S, SingleStream
 from ._processes import ChildError, Process
@@ -134,6 +135,7 @@ def measure_all(
                 else:
                     for part in ("preprocess", "decide"):
                         answer[part] = Percentiles(**answer[part])
+                    cost = answer.pop("cost")
                     predicted[name] = answer.pop("predicted")
                     top5_right: Optional[int] = answer.pop("top5_right")
                     skipped = tuple(answer.pop("skipped"))  # the same ones for every file
@@ -152,6 +154,7 @@ def measure_all(
                         throttled=throttled_between(before, after),
                         thread_sweep=sweep,
                         mlperf=stream,
+                        cost=None if cost is None else Cost(**cost),
                         top5=None if top5_right is None else Accuracy(top5_right, _classified(predicted[name])),
                         paired=_paired(predicted, name, [label for _, label in requests[name].pictures]),
                         drift=drift,
