@@ -50,6 +50,10 @@ write_report(report, "report")
         round_p50_ms      median of each round: all files have a turn in a round, in an order shuffled anew
         speed             null for the first file, or: reference (its name), ratio, ratio_low, ratio_high, rounds of
                           both, and verdict: faster, slower, no difference; null if there were too few rounds
+        mlperf            null, or: passes (two: count, p50_ms, p90_ms, p99_ms, duration_s), difference_share of the
+                          larger p90 over the smaller, repeated (within 5 %)
+        cost              of a .tflite: parameters and macs (convolutions and matrix products), operators, delegated (of
+                          these, to XNNPACK by default), partitions (the parts that it runs); else null
         opencv            its version
         others_share      of the processor time in its turns, what other processes took, and steal_share what other
                           virtual machines took; of turns shorter than a second in all: the mean of before and after
@@ -73,12 +77,14 @@ from ._calibration_error import CalibrationError, ScoreBin, calibration_error, c
 from ._choice import Alternative, Budget, Choice, Excluded, choose
 from ._compare import Comparison, FileComparison, compare_reports
 from ._conditions import Conditions, read_conditions
+from ._cost import Cost
 from ._data import refuse_seen, seen_pictures
 from ._gate import Gate, Verdict, judge, parse_gate
 from ._html import render_html
 from ._load import MachineState
 from ._measure import benchmark
 from ._merge import Device, Merged, MergedRow, MergedTable, merge, write_merged
+from ._mlperf import SingleStream, StreamPass
 from ._outputs import write_report
 from ._reading import read_report
 from ._report import FileResult, LabelScores, Measurement, Paired, Pictures, Report, Settings
@@ -106,6 +112,7 @@ __all__ = [
     "Choice",
     "Comparison",
     "Conditions",
+    "Cost",
     "Device",
     "Excluded",
     "FileComparison",
@@ -124,7 +131,9 @@ __all__ = [
     "Report",
     "ScoreBin",
     "Settings",
+    "SingleStream",
     "Speed",
+    "StreamPass",
     "ThreadCount",
     "ThreadSweep",
     "TimeRatio",

@@ -3,9 +3,10 @@
 A process of its own, because a peak of memory and a first run happen once in a process, and because native code that
 dies on a damaged file takes its process along. It does nothing unless asked: other files are timed meanwhile.
 
-The first line is a `Request`, each further one a question: `{"do": "time", "runs": N}`, or `{"do": "finish"}`. Each is
-answered, the first one when the file is open and warm: any number of `{"stage", "done", "total"}`, then one
-`{"result"}` or `{"error"}`; none of the last two means that the process died.
+The first line is a `Request`, each further one a question: `{"do": "time", "runs": N}`, `{"do": "finish"}`, or
+`{"do": "stream", "least_runs": N, "least_s": SECONDS}`. Each is answered, the first one when the file is open and warm:
+any number of `{"stage", "done", "total"}`, then one `{"result"}` or `{"error"}`; none of the last two means that the
+process died.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ from edgevision_device import (
 
 from ._accuracy import classify_all
 from ._conditions import count_cores
+from ._cost import read_cost
+from ._mlperf import time_stream
 
 __all__ = ["Request", "main", "time_runs"]
 
@@ -90,7 +93,12 @@ def main() -> int:
         send({"result": opened.found})
         for line in sys.stdin:
             question = json.loads(line)
-            send({"result": opened.time(question["runs"]) if question["do"] == "time" else opened.finish(send)})
+            if question["do"] == "time":
+                send({"result": opened.time(question["runs"])})
+            elif question["do"] == "stream":
+                send({"result": opened.stream(question["least_runs"], question["least_s"])})
+            else:
+                send({"result": opened.finish(send)})
     except EdgevisionError as error:
         send({"error": str(error)})
     return 0
@@ -146,15 +154,24 @@ class _Opened:
         times_ms = time_runs(self._classifier.run, self._sample, runs)
         return {"times_ms": times_ms, "cpu_s": time.process_time() - own_s}
 
+    def stream(self, least_runs: int, least_s: float) -> dict[str, Any]:
+        """Time one run after the other, see `time_stream`."""
+        found = time_stream(self._classifier.run, self._sample, least_runs, least_s)
+        return {"latency": found.latency.__dict__, "duration_s": found.duration_s}
+
     def finish(self, send: Send) -> dict[str, Any]:
-        """Tell the memory of all that, and classify every picture."""
+        """Tell the memory of all that, and the cost, and classify every picture."""
         ran_bytes = _peak_bytes()
         peak_bytes = max(self._opened_bytes or 0, ran_bytes or 0)
+        cost = None
+        if self._request.format == "tflite":
+            cost = read_cost(self._classifier.file.model, self._classifier.runtime.name)
         known = self._before_bytes is not None and self._opened_bytes is not None and ran_bytes is not None
         return {
             "memory_peak_bytes": peak_bytes if known else None,
             "memory_before_bytes": self._before_bytes,
             "memory_file_bytes": peak_bytes - (self._before_bytes or 0) if known and self._could_reset else None,
+            "cost": None if cost is None else cost.to_record(),
             **_time_parts(self._classifier, _spread(self._pictures, _PARTS)),
             **self._classify_all(send),
         }

@@ -36,6 +36,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N,N,…",
         help="time each file with these numbers of threads too, and recommend one",
     )
+    parser.add_argument(
+        "--mlperf",
+        action="store_true",
+        help="time each file as MLPerf's single stream too: p90 of at least 1,024 runs and 60 s, and again",
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the order in which files take turns")
     add_runtime_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print the report as JSON instead of the table")
@@ -72,6 +77,7 @@ def run(args: argparse.Namespace, data_name: Optional[str] = None) -> int:
             runtime=args.runtime,
             seed=args.seed,
             thread_sweep=args.thread_sweep,
+            mlperf=args.mlperf,
             given=given,
             strict=args.strict,
             whole=args.whole,

@@ -13,7 +13,10 @@ from typing import IO, Any, Callable, Optional, cast
 
 import numpy as np
 
+from edgevision_device import Percentiles
+
 from ._child import Request
+from ._mlperf import StreamPass
 
 __all__ = ["ChildError", "Process", "child_command"]
 
@@ -49,6 +52,11 @@ class Process:
     def time(self, runs: int) -> dict[str, Any]:
         """Time so many runs, after one that does not count: other processes had the caches until now."""
         return self._ask({"do": "time", "runs": runs})
+
+    def stream(self, least_runs: int, least_s: float) -> StreamPass:
+        """Time one run after the other, see `time_stream`."""
+        answer = self._ask({"do": "stream", "least_runs": least_runs, "least_s": least_s})
+        return StreamPass(Percentiles(**answer["latency"]), answer["duration_s"])
 
     def finish(self, on_stage: Optional[Callable[[str, int, int], None]] = None) -> dict[str, Any]:
         """Return how much memory all this took, and classify every picture."""

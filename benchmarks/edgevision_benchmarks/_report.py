@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, Optional
 from edgevision_device import Percentiles
 
 from ._conditions import Conditions
+from ._cost import Cost
 from ._load import MachineState
+from ._mlperf import SingleStream
 from ._speed import Speed, TimeRatio
 from ._statistics import CONFIDENCE, Accuracy, PairedDifference
 
@@ -118,6 +120,8 @@ class Measurement:
         thread_sweep: with other numbers of threads; None if not asked for.
         top5: how many pictures have their own label among the five best; None of a file of five labels or fewer.
         paired: its accuracy against that of the first file, on the same pictures; None for that one itself.
+        mlperf: p90 of a single stream, twice; None if not asked for.
+        cost: of a `.tflite` file.
         drifted: whether that is beyond the noise floor, or beyond 5 % where there is none.
     """
 
@@ -149,6 +153,8 @@ class Measurement:
 
     top5: Optional[Accuracy] = None
     paired: Optional[Paired] = None
+    mlperf: Optional[SingleStream] = None
+    cost: Optional[Cost] = None
 
     @property
     def disturbed(self) -> tuple[str, ...]:
@@ -368,6 +374,8 @@ def _file_record(file: FileResult) -> dict[str, Any]:
             "macro_f1_share": found.macro_f1,
             "per_label": {label: scores.to_record() for label, scores in found.per_label.items()},
             "paired": None if found.paired is None else found.paired.to_record(),
+            "mlperf": None if found.mlperf is None else found.mlperf.to_record(),
+            "cost": None if found.cost is None else found.cost.to_record(),
             "disturbed": list(found.disturbed),
             "confusion": found.confusion,
         }

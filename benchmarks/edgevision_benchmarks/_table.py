@@ -22,8 +22,8 @@ Column = tuple[
 ]
 
 #: Left out on a terminal narrower than `_WIDE` columns: cut numbers are worse than none.
-_SPARE = ("macro-F1 %", "p90 ms", "open ms", "first ms", "model memory")
-_WIDE = 110
+_SPARE = ("top-5 %", "macro-F1 %", "p99 ms", "p90 ms", "open ms", "first ms", "model memory")
+_WIDE = 165
 #: What is no terminal has no width of its own; no line needs to break there.
 _WIDTH = 240
 
@@ -87,7 +87,21 @@ def notes(report: Report) -> list[str]:
         if found.paired is not None:
             lines.append(
                 f"{file.name} against {found.paired.reference}: top-1 {found.paired.difference.describe()}; "
-                f"{found.paired.flips} flips"
+                f"{found.paired.flips} flip{'s' if found.paired.flips != 1 else ''}"
+            )
+    streams = [(file.name, found.mlperf) for file, found in report.measured if found.mlperf is not None]
+    lines.extend(f"{name}: MLPerf's single stream, {stream.describe()}" for name, stream in streams)
+    for file, found in report.measured:
+        if found.cost is not None:
+            cost = found.cost
+            parts = (
+                "none"
+                if not cost.partitions
+                else f"{cost.delegated}, in {cost.partitions} part{'s' * (cost.partitions > 1)}"
+            )
+            lines.append(
+                f"{file.name}: {cost.parameters:,} parameters, {cost.macs / 1e6:,.1f} million MACs; "
+                f"of {cost.operators} operators delegated: {parts}"
             )
     lines.extend(_sweeps(report))
     resizing = _range([found.preprocess.p50_ms for _, found in report.measured])

@@ -14,7 +14,9 @@ import numpy as np
 from edgevision_device import Percentiles
 
 from ._child import Request
+from ._cost import Cost
 from ._load import LoadMeter, MachineState, read_state, throttled_between
+from ._mlperf import LEAST_RUNS, LEAST_S, SingleStream
 from ._processes import ChildError, Process
 from ._report import Measurement, Paired, Settings
 from ._rounds import Rounds, take_rounds
@@ -51,11 +53,15 @@ class Measured:
 
 
 def measure_all(
-    requests: Mapping[str, Request], settings: Settings, tell: OnProgress, thread_counts: Sequence[int] = ()
+    requests: Mapping[str, Request],
+    settings: Settings,
+    tell: OnProgress,
+    thread_counts: Sequence[int] = (),
+    mlperf: bool = False,
 ) -> Measured:
     """Open every file, time all of them in turns, then classify the pictures with one after the other.
 
-    With `thread_counts`, each is then timed with these numbers of threads too.
+    With `mlperf`, each is then timed as `SingleStream` says; with `thread_counts`, with these numbers of threads too.
 
     Two interpreters never run at the same time: they would share cores, caches and heat.
     """
@@ -113,6 +119,12 @@ def measure_all(
                     answer = processes[name].finish(
                         lambda stage, done, total, name=name: tell(name, stage, done, total)
                     )
+                    stream = None
+                    if mlperf:
+                        tell(name, "single stream", 0, 2)
+                        stream_pass = processes[name].stream(LEAST_RUNS, LEAST_S)
+                        tell(name, "single stream", 1, 2)
+                        stream = SingleStream((stream_pass, processes[name].stream(LEAST_RUNS, LEAST_S)))
                     processes[name].close()
                     sweep = None
                     if thread_counts:
@@ -123,6 +135,7 @@ def measure_all(
                 else:
                     for part in ("preprocess", "decide"):
                         answer[part] = Percentiles(**answer[part])
+                    cost = answer.pop("cost")
                     predicted[name] = answer.pop("predicted")
                     top5_right: Optional[int] = answer.pop("top5_right")
                     skipped = tuple(answer.pop("skipped"))  # the same ones for every file
@@ -140,6 +153,8 @@ def measure_all(
                         steal_share=_known(load.steal_share, before.steal_share, after.steal_share),
                         throttled=throttled_between(before, after),
                         thread_sweep=sweep,
+                        mlperf=stream,
+                        cost=None if cost is None else Cost(**cost),
                         top5=None if top5_right is None else Accuracy(top5_right, _classified(predicted[name])),
                         paired=_paired(predicted, name, [label for _, label in requests[name].pictures]),
                         drift=drift,

@@ -263,6 +263,14 @@ def test_a_file_is_timed_with_several_numbers_of_threads(model, pictures):
         benchmark([model()], pictures("other"), thread_sweep=[1, 0])
 
 
+def test_the_cost_of_a_file_is_counted(model, pictures):
+    (file,) = benchmark([model()], pictures(), runs=1, warmup=0).files
+    cost = file.measured.cost
+    assert cost.parameters > 0 < cost.macs
+    assert 0 <= cost.delegated <= cost.operators
+    assert (cost.partitions == 0) == (cost.delegated == 0)
+
+
 def test_no_two_interpreters_run_at_the_same_time(model, pictures, monkeypatch):
     running = []
     ask = _processes.Process._ask

@@ -1,0 +1,126 @@
+"""What a `.tflite` file costs to run: parameters, multiplications, and who runs its operators."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Optional
+
+from edgevision_device import load_runtime, quiet_native
+
+__all__ = ["Cost", "Operator", "count_cost", "read_cost"]
+
+_DELEGATE = "DELEGATE"
+
+
+@dataclass(frozen=True)
+class Operator:
+    """A node of the graph: its kind, and the numbers of its tensors, -1 for one that was left out."""
+
+    name: str
+    inputs: Sequence[int]
+    outputs: Sequence[int]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What the graph says of itself.
+
+    Attributes:
+        parameters: weights and biases of the operators that `macs` counts, as the file holds them.
+        macs: multiplications with addition of convolutions and matrix products, of one run.
+        operators: of the file.
+        delegated: how many of them a delegate has taken over, by default XNNPACK.
+        partitions: in how many parts: between two of them the others run, and tensors may be copied.
+    """
+
+    parameters: int
+    macs: int
+    operators: int
+    delegated: int
+    partitions: int
+
+    def to_record(self) -> dict[str, Any]:
+        """Return it as JSON types."""
+        return asdict(self)
+
+
+def read_cost(model: bytes, runtime: str) -> Optional[Cost]:
+    """Open a model with LiteRT or tflite-runtime and count; None where this version of it does not tell."""
+    with quiet_native():
+        interpreter: Any = load_runtime(runtime).Interpreter(model_content=model, num_threads=1)
+        interpreter.allocate_tensors()
+    # Not public, but the same in tflite-runtime 2.14 and LiteRT 2.3; neither says so in another way.
+    details = getattr(interpreter, "_get_ops_details", None)
+    if details is None:
+        return None
+    operators = [
+        Operator(each["op_name"], [int(n) for n in each["inputs"]], [int(n) for n in each["outputs"]])
+        for each in details()
+    ]
+    shapes = {each["index"]: tuple(int(n) for n in each["shape"]) for each in interpreter.get_tensor_details()}
+    given = {each["index"] for each in interpreter.get_input_details()}
+    return count_cost(operators, shapes, given)
+
+
+def count_cost(operators: Iterable[Operator], shapes: Mapping[int, Sequence[int]], given: set[int]) -> Cost:
+    """Count what a graph costs.
+
+    Args:
+        operators: in the order they run, and after them one called `DELEGATE` for each part that a delegate runs.
+        shapes: of each tensor.
+        given: numbers of the input tensors.
+    """
+    nodes = [each for each in operators if each.name != _DELEGATE]
+    delegates = [each for each in operators if each.name == _DELEGATE]
+    maker = {tensor: place for place, node in enumerate(nodes) for tensor in node.outputs}
+
+    def is_constant(tensor: int) -> bool:
+        """Whether it comes from the file: as it is, or as float16 that an operator of its own widens."""
+        if tensor not in maker:
+            return tensor not in given
+        return nodes[maker[tensor]].name == "DEQUANTIZE" and is_constant(nodes[maker[tensor]].inputs[0])
+
+    macs, weights = 0, set[int]()
+    for node in nodes:
+        each = _macs_of_output(node, shapes)
+        if each is not None:
+            # A transposed convolution multiplies for each number that goes in.
+            counted = node.inputs[2] if node.name == "TRANSPOSE_CONV" else node.outputs[0]
+            macs += each * math.prod(shapes[counted])
+            weights.update(tensor for tensor in node.inputs[1:] if tensor >= 0 and is_constant(tensor))
+    taken: set[int] = set()
+    for delegate in delegates:
+        taken |= _behind(delegate, nodes, maker)
+    return Cost(
+        parameters=sum(math.prod(shapes[tensor]) for tensor in weights),
+        macs=macs,
+        operators=len(nodes),
+        delegated=len(taken),
+        partitions=len(delegates),
+    )
+
+
+def _macs_of_output(node: Operator, shapes: Mapping[int, Sequence[int]]) -> Optional[int]:
+    """Return the multiplications for one number that comes out; None for an operator that is not counted."""
+    if node.name in ("CONV_2D", "FULLY_CONNECTED"):  # (out, height, width, in) and (out, in)
+        return math.prod(shapes[node.inputs[1]][1:])
+    if node.name == "DEPTHWISE_CONV_2D":  # (1, height, width, channels)
+        return math.prod(shapes[node.inputs[1]][1:3])
+    if node.name == "TRANSPOSE_CONV":  # (out, height, width, in)
+        return math.prod(shapes[node.inputs[1]][:3])
+    return None
+
+
+def _behind(delegate: Operator, nodes: Sequence[Operator], maker: Mapping[int, int]) -> set[int]:
+    """Return the places of the nodes that a delegate runs: all between its inputs and its outputs."""
+    found: set[int] = set()
+    waiting = list(delegate.outputs)
+    while waiting:
+        tensor = waiting.pop()
+        place = maker.get(tensor)
+        if place is not None and place not in found and tensor not in delegate.inputs:
+            found.add(place)
+            waiting.extend(nodes[place].inputs)
+    return found
