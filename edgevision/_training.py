@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgevision_benchmarks import wilson_interval
 from edgevision_device import UsageError, __version__, quiet_native
 
 from ._checkpoint import Checkpoint
@@ -120,7 +121,22 @@ def train(
             raise
     run = _write(out, trained, splits, options, data, hardware, time.monotonic() - started, overwrite)
     checkpoint.remove()
+    note = learned_nothing(float(np.mean(trained.scores["train"].argmax(1) == splits.train.targets)), splits)
+    if note is not None:
+        say(note)
     return run
+
+
+def learned_nothing(accuracy: float, splits: Splits) -> str | None:
+    """Return a line where an accuracy on train is no better than to give every picture the most frequent label."""
+    pictures = len(splits.train)
+    share = float(np.bincount(splits.train.targets).max() / pictures)
+    if wilson_interval(round(pictures * accuracy), pictures)[0] > share:
+        return None
+    return (
+        f"note: it learned nothing: always to answer the most frequent label gives {100 * share:.1f} % of train; "
+        "more epochs, another learning rate, or a pretrained network"
+    )
 
 
 def absolute(data: str | os.PathLike[str]) -> str:
@@ -220,7 +236,6 @@ def _write(
         "pictures": {part: len(getattr(splits, part)) for part in PARTS},
         "skipped": list(splits.skipped),
         "parameters": int(trained.model.count_params()),
-        "most_frequent_share": float(np.bincount(splits.train.targets).max() / len(splits.train)),
         "train_accuracy": accuracy["train"],
         "val_accuracy": accuracy["val"],
         "test_accuracy": accuracy.get("test"),

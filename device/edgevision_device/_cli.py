@@ -84,14 +84,22 @@ def run_cli(
 class _Parser(argparse.ArgumentParser):
     """Says in one line what is wrong, where argparse prints all flags that there are."""
 
+    _words: Sequence[str] = ()
+
     def error(self, message: str) -> NoReturn:
+        flags = [flag for action in self._actions for flag in action.option_strings]
         unknown = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
         hint = _closest(unknown[1], re.findall(r"[^', ]+", unknown[2])) if unknown else ""
+        # A required flag that is misspelt is missing, too.
+        for word in self._words if "required" in message else ():
+            if word.startswith("--") and word.split("=")[0] not in flags:
+                hint = hint or _closest(word.split("=")[0], flags, f" in place of {word}")
         self.exit(2, f"{self.prog}: error: {message}{hint}; {self.prog} --help tells more\n")
 
     def parse_known_args(  # pyright: ignore[reportIncompatibleMethodOverride]  # its overloads say the same
         self, args: Any = None, namespace: Any = None
     ) -> Any:
+        self._words = list(args or ())
         found, strangers = super().parse_known_args(args, namespace)
         if strangers:  # complained about here, where the flags of the command are known
             flags = [flag for action in self._actions for flag in action.option_strings]
@@ -99,9 +107,9 @@ class _Parser(argparse.ArgumentParser):
         return found, strangers
 
 
-def _closest(got: str, known: Sequence[str]) -> str:
+def _closest(got: str, known: Sequence[str], more: str = "") -> str:
     close = difflib.get_close_matches(got, known, n=1)
-    return f"; did you mean {close[0]}?" if close else ""
+    return f"; did you mean {close[0]}{more}?" if close else ""
 
 
 def _load(command: Union[str, Command]) -> Command:

@@ -42,13 +42,16 @@ def write_atomically(path: str | os.PathLike[str], content: bytes | str, *, mode
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
-def check_outputs(paths: list[Path], *, overwrite: bool) -> None:
-    """Raise UsageError if one of `paths` cannot be written, or exists without `overwrite`. Call it before slow work."""
+def check_outputs(paths: list[Path], *, overwrite: bool, flag: str = "--out") -> None:
+    """Raise UsageError if one of `paths`, given by `flag`, cannot be written, or exists without `overwrite`.
+
+    Call it before slow work.
+    """
     existing = [path for path in paths if path.exists()]
     if existing and not overwrite:
         more = f" (and {len(existing) - 1} more)" if len(existing) > 1 else ""
-        raise UsageError(f"{existing[0]}{more} exists already; choose another --out, or pass --overwrite")
+        raise UsageError(f"{existing[0]}{more} exists already; choose another {flag}, or pass --overwrite")
     for path in paths:
         place = next(each for each in path.absolute().parents if each.exists())
         if not place.is_dir() or not os.access(place, os.W_OK):
-            raise UsageError(f"cannot write {path}: {place} is no folder that can be written to; choose another --out")
+            raise UsageError(f"cannot write {path}: {place} is no folder that can be written to; choose another {flag}")

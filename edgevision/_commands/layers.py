@@ -40,20 +40,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print one JSON record")
     one = parser.add_argument_group("the arithmetic of one layer, without a model")
-    one.add_argument("--output-size", type=int, metavar="PIXELS", help="what comes out of so many pixels along a side")
+    one.add_argument("--input-size", type=int, metavar="PIXELS", help="what comes out of so many pixels along a side")
     one.add_argument("--kernel", type=int, metavar="N", help="width of the convolution's or pooling's window")
     one.add_argument("--stride", type=int, metavar="N", help="from one place to the next (default: 1)")
     one.add_argument("--padding", metavar="N", help="pixels added at each end, or valid, or same (default: 0)")
 
 
 def run(args: argparse.Namespace) -> int:
-    if args.output_size is not None:
+    if args.input_size is not None:
         return _run_arithmetic(args)
     for name in ("kernel", "stride", "padding"):
         if getattr(args, name) is not None:
-            raise UsageError(f"--{name} belongs to --output-size PIXELS, which is missing")
+            raise UsageError(f"--{name} belongs to --input-size PIXELS, which is missing")
     if args.model is None:
-        raise UsageError("give a MODEL, or --output-size PIXELS --kernel N")
+        raise UsageError("give a MODEL, or --input-size PIXELS --kernel N")
     model = _model(args)
     costs = layer_costs(model)
     parameters, macs = total_costs(costs)
@@ -76,22 +76,22 @@ def run(args: argparse.Namespace) -> int:
 
 def _run_arithmetic(args: argparse.Namespace) -> int:
     if args.model is not None:
-        raise UsageError(f"--output-size is about one layer without a model; leave out {args.model}")
+        raise UsageError(f"--input-size is about one layer without a model; leave out {args.model}")
     if args.kernel is None:
-        raise UsageError("--output-size needs --kernel N")
+        raise UsageError("--input-size needs --kernel N")
     stride = 1 if args.stride is None else args.stride
     padding = args.padding or "0"
     padding = int(padding) if padding.isdecimal() else padding
-    size = output_size(args.output_size, args.kernel, stride, padding)
+    size = output_size(args.input_size, args.kernel, stride, padding)
     if args.json:
-        given = {"size": args.output_size, "kernel": args.kernel, "stride": stride, "padding": padding}
+        given = {"size": args.input_size, "kernel": args.kernel, "stride": stride, "padding": padding}
         print(json.dumps({**given, "output_size": size}))
     elif padding == "same":
-        print(f"ceil({args.output_size} / {stride}) = {size}")
+        print(f"ceil({args.input_size} / {stride}) = {size}")
     elif padding == "valid":
-        print(f"floor(({args.output_size} - {args.kernel}) / {stride}) + 1 = {size}")
+        print(f"floor(({args.input_size} - {args.kernel}) / {stride}) + 1 = {size}")
     else:
-        print(f"({args.output_size} - {args.kernel} + 2 * {padding}) / {stride} + 1 = {size}")
+        print(f"({args.input_size} - {args.kernel} + 2 * {padding}) / {stride} + 1 = {size}")
     return 0
 
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 
-from edgevision_benchmarks import wilson_interval
 from edgevision_device import UsageError
 
 from .._comparison import compare_augmentation
 from .._datasets import NAMED
 from .._networks import NETWORKS
-from .._progress import say
 from .._run import Run
 from .._training import train
 from ._training_flags import add_training_flags, training_options
@@ -67,9 +65,3 @@ def print_run(run: Run, *, as_json: bool = False) -> None:
         f"{run.size_wh[0]}x{run.size_wh[1]}; top-1 train {100 * record['train_accuracy']:.2f} %, "
         f"val {100 * run.val_accuracy:.2f} %, {test}"
     )
-    pictures, share = record["pictures"]["train"], record.get("most_frequent_share", 0.0)
-    if wilson_interval(round(pictures * record["train_accuracy"]), pictures)[0] <= share:
-        say(
-            f"note: it learned nothing: always to answer the most frequent label gives {100 * share:.1f} % of train; "
-            "more --epochs, another --learning-rate, or --model efficientnet-lite0"
-        )

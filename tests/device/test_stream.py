@@ -463,7 +463,7 @@ def test_the_window_forgets_and_the_summary_does_not(faked: Callable[..., Classi
     assert 6 <= recent.frames <= 8
     assert recent.age.p99_ms == pytest.approx(5, rel=0.006)
     assert recent.dropped == 2 * recent.frames
-    assert any("the label changed 1 times" in line for line in whole.lines())
+    assert any("the label changed 1 time, " in line for line in whole.lines())
 
 
 def test_a_pause_is_no_time_of_the_window() -> None:

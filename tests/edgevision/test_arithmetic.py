@@ -226,20 +226,20 @@ def test_layers_of_a_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) ->
     ],
 )
 def test_the_arithmetic_of_one_layer(line: tuple[Any, ...], printed: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert call(layers_command, "--output-size", *line) == 0
+    assert call(layers_command, "--input-size", *line) == 0
     assert capsys.readouterr().out == printed + "\n"
-    assert call(layers_command, "--output-size", *line, "--json") == 0
+    assert call(layers_command, "--input-size", *line, "--json") == 0
     assert json.loads(capsys.readouterr().out)["output_size"] == int(printed.split(" = ")[1])
 
 
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        (("--output-size", 28, "--kernel", 3, "--stride", 2), r"= 13\.5 is no whole number; what fits: size 27 or 29"),
-        (("--output-size", 28), "--output-size needs --kernel N"),
-        (("slim", "--output-size", 28, "--kernel", 3), "leave out slim"),
-        (("slim", "--kernel", 3), "--kernel belongs to --output-size"),
-        ((), "give a MODEL, or --output-size"),
+        (("--input-size", 28, "--kernel", 3, "--stride", 2), r"= 13\.5 is no whole number; what fits: size 27 or 29"),
+        (("--input-size", 28), "--input-size needs --kernel N"),
+        (("slim", "--input-size", 28, "--kernel", 3), "leave out slim"),
+        (("slim", "--kernel", 3), "--kernel belongs to --input-size"),
+        ((), "give a MODEL, or --input-size"),
         (("slim", "--set", "width"), "cannot read the knob 'width'; allowed: KNOB=VALUE"),
         (("slim", "--set", "wide=1"), "slim has no knob 'wide'"),
         (("slimm",), "unknown model 'slimm'; did you mean 'slim'"),

@@ -64,11 +64,11 @@ def check_sinks(args: argparse.Namespace) -> None:
         names = [out, *(rotated(out, args.keep) if args.rotate_mb else [])]
         check_outputs(names, overwrite=args.overwrite or args.append)
     if args.video is not None:
-        check_outputs([Path(args.video)], overwrite=args.overwrite)
+        check_outputs([Path(args.video)], overwrite=args.overwrite, flag="--video")
     if args.snapshots is not None:
         if Path(args.snapshots).exists() and not Path(args.snapshots).is_dir():
             raise UsageError(f"--snapshots {args.snapshots} is no folder; choose another")
-        check_outputs([Path(args.snapshots) / "unsure"], overwrite=True)
+        check_outputs([Path(args.snapshots) / "unsure"], overwrite=True, flag="--snapshots")
     if args.web is not None:
         from .._sinks._web_access import WebAddress
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Optional
 
 from .._decision import DecisionRule
-from .._errors import CheckError, MissingPackageError, UsageError
+from .._errors import CheckError, EdgevisionError, MissingPackageError, UsageError
 from .._file import read_model_file
 from .._outputs import write_atomically
 from .._service import Service, environment_of, hidden_paths
@@ -82,9 +82,12 @@ def _install(args: argparse.Namespace) -> int:
     if variables:
         write_atomically(environment_path, environment_of(variables), mode=0o600)
     write_atomically(path, service.unit())
-    _systemctl("daemon-reload")
-    _systemctl("enable", args.name)
-    _systemctl("restart", args.name)
+    try:
+        _systemctl("daemon-reload")
+        _systemctl("enable", args.name)
+        _systemctl("restart", args.name)
+    except EdgevisionError as error:
+        raise CheckError(f"{error}; {path} is written, and `service uninstall --name {args.name}` removes it") from None
     print(f"{path}: installed and started; journalctl -u {args.name} -f shows what it says")
     return 0
 
@@ -96,9 +99,11 @@ def _uninstall(args: argparse.Namespace) -> int:
     if "edgevision_device" not in path.read_text(encoding="utf-8", errors="replace"):
         raise UsageError(f"{path} is not a service of edgevision; remove it by hand if you mean it")
     _require_root(args, {})
-    _systemctl("disable", "--now", args.name)
-    path.unlink()
-    environment_path.unlink(missing_ok=True)
+    try:
+        _systemctl("disable", "--now", args.name)
+    finally:  # where systemd does not run, it runs no service either
+        path.unlink()
+        environment_path.unlink(missing_ok=True)
     _systemctl("daemon-reload")
     print(f"{path}: stopped and removed; what it recorded stays in /var/lib/{args.name}")
     return 0
