@@ -22,7 +22,8 @@ write_report(report, "report")
                           the same rounds; null for a single file
     before, after         when all files were open and warm, and when they had been timed: clock_mhz, temperature_c,
                           power (of a Raspberry Pi, such as under-voltage), power_since_boot, throttle_count (x86, since
-                          boot), others_share, steal_share (of half a second); null where the system does not say
+                          boot), others_share, steal_share, processor_w (of half a second); null where the system does
+                          not say
     files                 one object a file, in order:
       path, name, size_bytes, sha256, format, recipe, warnings
       error               why it was not measured, or null
@@ -54,6 +55,8 @@ write_report(report, "report")
                           larger p90 over the smaller, repeated (within 5 %)
         cost              of a .tflite: parameters and macs (convolutions and matrix products), operators, delegated (of
                           these, to XNNPACK by default), partitions (the parts that it runs); else null
+        energy_mj         millijoules of a run, beyond those of the idle processor (before and after); null if not
+                          measured: not on x86, counters that only root may read, turns of less than half a second
         opencv            its version
         others_share      of the processor time in its turns, what other processes took, and steal_share what other
                           virtual machines took; of turns shorter than a second in all: the mean of before and after

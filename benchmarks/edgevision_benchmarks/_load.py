@@ -15,6 +15,8 @@ from edgevision_device import (
     read_throttle_count,
 )
 
+from ._energy import EnergyMeter
+
 __all__ = ["CpuTimes", "Load", "LoadMeter", "MachineState", "read_cpu_times", "read_state", "throttled_between"]
 
 #: /proc/stat counts in ticks, 100 a second on every Linux that people use (USER_HZ).
@@ -108,6 +110,7 @@ class MachineState:
         power_since_boot: those that it has had.
         throttle_count: how often an x86 processor has slowed down for heat since boot.
         others_share, steal_share: see `Load`, over half a second in which the benchmark does nothing.
+        processor_w: power in that time, of an x86 processor whose counters may be read.
     """
 
     clock_mhz: Optional[float]
@@ -117,14 +120,17 @@ class MachineState:
     throttle_count: Optional[int]
     others_share: Optional[float]
     steal_share: Optional[float]
+    processor_w: Optional[float] = None
 
 
 def read_state() -> MachineState:
     """Look at the machine for `SAMPLE_S`; never fails."""
-    meter = LoadMeter()
+    meter, energy = LoadMeter(), EnergyMeter()
+    energy.start()
     meter.start()
     own_s = time.process_time()
     time.sleep(SAMPLE_S)
+    energy.stop()
     meter.stop(time.process_time() - own_s)
     load = meter.load(0.0)
     bits = read_power_bits()
@@ -137,6 +143,7 @@ def read_state() -> MachineState:
         read_throttle_count(),
         load.others_share,
         load.steal_share,
+        energy.watts(),
     )
 
 

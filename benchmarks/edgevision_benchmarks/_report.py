@@ -122,6 +122,7 @@ class Measurement:
         paired: its accuracy against that of the first file, on the same pictures; None for that one itself.
         mlperf: p90 of a single stream, twice; None if not asked for.
         cost: of a `.tflite` file.
+        energy_mj: of a run, beyond that of the idle processor; None if not measured.
         drifted: whether that is beyond the noise floor, or beyond 5 % where there is none.
     """
 
@@ -155,6 +156,7 @@ class Measurement:
     paired: Optional[Paired] = None
     mlperf: Optional[SingleStream] = None
     cost: Optional[Cost] = None
+    energy_mj: Optional[float] = None
 
     @property
     def disturbed(self) -> tuple[str, ...]:
@@ -376,6 +378,7 @@ def _file_record(file: FileResult) -> dict[str, Any]:
             "paired": None if found.paired is None else found.paired.to_record(),
             "mlperf": None if found.mlperf is None else found.mlperf.to_record(),
             "cost": None if found.cost is None else found.cost.to_record(),
+            "energy_mj": found.energy_mj,
             "disturbed": list(found.disturbed),
             "confusion": found.confusion,
         }

@@ -103,6 +103,9 @@ def notes(report: Report) -> list[str]:
                 f"{file.name}: {cost.parameters:,} parameters, {cost.macs / 1e6:,.1f} million MACs; "
                 f"of {cost.operators} operators delegated: {parts}"
             )
+    energies = [f"{file.name} {found.energy_mj:.3g}" for file, found in report.measured if found.energy_mj is not None]
+    told = f"{', '.join(energies)} mJ a run, beyond the idle processor" if energies else "not measured"
+    lines.append(f"energy: {told}")
     lines.extend(_sweeps(report))
     resizing = _range([found.preprocess.p50_ms for _, found in report.measured])
     deciding = _range([found.decide.p50_ms for _, found in report.measured if found.decide is not None])
@@ -164,6 +167,7 @@ def _machine(report: Report) -> list[str]:
                 (state.steal_share or None, "{:.0%} stolen"),
                 (state.clock_mhz, "{:,.0f} MHz"),
                 (state.temperature_c, "{:.0f} °C"),
+                (state.processor_w, "{:.1f} W"),
             )
             parts = [form.format(value) for value, form in known if value is not None]
             parts.extend(state.power or ())

@@ -15,6 +15,7 @@ from edgevision_device import Percentiles
 
 from ._child import Request
 from ._cost import Cost
+from ._energy import EnergyMeter, energy_of_runs
 from ._load import LoadMeter, MachineState, read_state, throttled_between
 from ._mlperf import LEAST_RUNS, LEAST_S, SingleStream
 from ._processes import ChildError, Process
@@ -81,11 +82,14 @@ def measure_all(
         def take_turn(name: str, runs: int) -> Optional[list[float]]:
             own_s = time.process_time()
             meters[name].start()
+            energies[name].start()
             try:
                 answer = processes[name].time(runs)
             except ChildError as error:
                 errors[name] = str(error)
                 return None
+            energies[name].stop()
+            ran[name] += runs + 1  # the first one of a turn is not timed, but takes its energy
             meters[name].stop(answer["cpu_s"] + time.process_time() - own_s)
             times_ms: list[float] = answer["times_ms"]
             done[name] += len(times_ms)
@@ -100,6 +104,7 @@ def measure_all(
             start(_TWIN, requests[reference])
         done = dict.fromkeys(processes, 0)
         meters = {name: LoadMeter() for name in processes}
+        energies, ran = {name: EnergyMeter() for name in processes}, dict.fromkeys(processes, 0)
         before = read_state()
         rounds = take_rounds({name: process.expected_ms for name, process in processes.items()}, take_turn, settings)
         after = read_state()
@@ -154,6 +159,9 @@ def measure_all(
                         throttled=throttled_between(before, after),
                         thread_sweep=sweep,
                         mlperf=stream,
+                        energy_mj=energy_of_runs(
+                            energies[name], ran[name], _known(None, before.processor_w, after.processor_w)
+                        ),
                         cost=None if cost is None else Cost(**cost),
                         top5=None if top5_right is None else Accuracy(top5_right, _classified(predicted[name])),
                         paired=_paired(predicted, name, [label for _, label in requests[name].pictures]),
@@ -195,6 +203,6 @@ def _paired(predicted: Mapping[str, Sequence[Optional[str]]], name: str, labels:
     return Paired(first, compare_paired(right_a, right_b), sum(a != b for a, b, _ in pairs))
 
 
-def _known(share: Optional[float], before: Optional[float], after: Optional[float]) -> Optional[float]:
-    """Return the share of a file's own turns, or where those were too short the mean of before and after."""
-    return share if share is not None or before is None or after is None else (before + after) / 2
+def _known(own: Optional[float], before: Optional[float], after: Optional[float]) -> Optional[float]:
+    """Return what a file's own turns say, or where they say nothing the mean of before and after."""
+    return own if own is not None or before is None or after is None else (before + after) / 2

@@ -13,6 +13,7 @@ from rich.console import Console
 import edgevision_benchmarks
 from edgevision_benchmarks import (
     Accuracy,
+    Cost,
     MachineState,
     Paired,
     PairedDifference,
@@ -342,7 +343,9 @@ def test_accuracy_against_the_first_file_is_told(make_report, measurement):
         measurement(CONFUSION), top5=Accuracy(99, 100), paired=Paired("a.tflite", PairedDifference(95, 3, 1, 1), 7)
     )
     passes = StreamPass(Percentiles(1024, 2.0, 2.5, 3.0), 61.0), StreamPass(Percentiles(1030, 2.0, 2.6, 3.0), 60.0)
-    found = dataclasses.replace(found, mlperf=SingleStream(passes))
+    found = dataclasses.replace(
+        found, mlperf=SingleStream(passes), cost=Cost(39978, 1237984, 21, 18, 1), energy_mj=1.234
+    )
     report = make_report(("a.tflite", "tflite", "int8", 1, found), ("b.tflite", "tflite", "int8", 1, found))
     stream = io.StringIO()
     print_table(report, Console(file=stream, width=200))
@@ -354,6 +357,8 @@ def test_accuracy_against_the_first_file_is_told(make_report, measurement):
             html.unescape(text)
         )
         assert "99.0" in text
+        assert "b.tflite: 39,978 parameters, 1.2 million MACs; of 21 operators delegated: 18, in 1 part" in text
+        assert "energy: a.tflite 1.23, b.tflite 1.23 mJ a run" in text
 
 
 def test_threads_and_intervals_are_told(make_report, measurement):
