@@ -183,9 +183,8 @@ class StreamSummary:
                 if self.changes == self.frame_changes
                 else f"; frame by frame it would have been {self.frame_changes}"
             )
-            lines.append(
-                f"the label changed {self.changes} {'time' if self.changes == 1 else 'times'}, {self.flicker_per_minute:.1f} a minute{each}"
-            )
+            often = f"{self.changes} {'time' if self.changes == 1 else 'times'}"
+            lines.append(f"the label changed {often}, {self.flicker_per_minute:.1f} a minute{each}")
         if self.right_share is not None:
             lines.append(f"{100 * self.right_share:.1f} % right: {self.right} of {self.labelled} with a true label")
         return lines

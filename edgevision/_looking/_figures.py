@@ -55,6 +55,16 @@ def _number_text(number: float, digits: int = 3) -> str:
     return text.replace("-", "\u2212")
 
 
+def _caption(values: npt.NDArray[Any], beside: npt.NDArray[Any]) -> str:
+    """Write the range of one among others; numbers that are nothing beside theirs are called so.
+
+    >>> _caption(np.array([-4e-10, 9e-10]), np.array([-0.25, 3.0]))
+    'all near 0'
+    """
+    largest = float(np.abs(beside).max(initial=0))
+    return "all near 0" if float(np.abs(values).max(initial=0)) < 1e-5 * largest else range_text(values, 2)
+
+
 def range_text(values: npt.NDArray[Any], digits: int = 3) -> str:
     """Write smallest and largest.
 
@@ -67,7 +77,7 @@ def range_text(values: npt.NDArray[Any], digits: int = 3) -> str:
 def filter_tiles(filters: Filters, count: int) -> list[Tile]:
     """Return the filters as pictures: three channels in color, grey being zero; one in red above zero, blue below."""
     return [
-        Tile(_filter_pixels(each), (f"{place}", range_text(each, 2)))
+        Tile(_filter_pixels(each), (f"{place}", _caption(each, filters.weights)))
         for place, each in enumerate(filters.weights[:count])
     ]
 
@@ -94,7 +104,7 @@ def draw_filters(filters: Filters, title: str, count: int) -> bytes:
 def map_tiles(maps: npt.NDArray[np.float32], count: int) -> list[Tile]:
     """Return feature maps `(height, width, channels)` as pictures, each from its smallest value to its largest."""
     return [
-        Tile(_map_pixels(maps[..., place]), (f"{place}", range_text(maps[..., place], 2)))
+        Tile(_map_pixels(maps[..., place]), (f"{place}", _caption(maps[..., place], maps)))
         for place in range(min(count, maps.shape[2]))
     ]
 

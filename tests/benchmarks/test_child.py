@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from edgevision_benchmarks._child import time_runs
+from edgevision_benchmarks._child import settle, time_runs
 
 
 def ticking(*durations_s):
@@ -41,3 +41,23 @@ def test_runs_take_turns_with_the_pictures():
     seen = []
     time_runs(seen.append, itertools.cycle(["a", "b", "c"]), 5)
     assert seen == ["a", "b", "c", "a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("spinning_s", "steps"),
+    [
+        pytest.param(0.0, 1, id="at rest"),
+        pytest.param(0.032, 8, id="until it rests"),
+        pytest.param(1e9, 100, id="not for ever"),
+    ],
+)
+def test_a_turn_ends_when_the_runtime_rests(spinning_s, steps):
+    """On two threads that spin for so long."""
+    now, slept = [0.0], []
+
+    def sleep(seconds):
+        slept.append(seconds)
+        now[0] += seconds
+
+    settle(lambda: 2 * min(now[0], spinning_s), sleep)
+    assert len(slept) == steps
