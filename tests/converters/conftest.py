@@ -60,7 +60,7 @@ def network(normalization: tuple[float, float] | None = (1 / 128, -127 / 128), s
     x = layers.BatchNormalization(momentum=0.8)(x)
     x = shortcut = layers.ReLU(max_value=6)(x)
     x = layers.DepthwiseConv2D(3, padding="same", name="second")(x)
-    x = layers.Add()([x, shortcut])
+    x = layers.Add(name="add")([x, shortcut])
     x = layers.Conv2D(64, 3, 2, "same", activation="relu", name="third")(x)
     x = layers.GlobalAveragePooling2D()(x)
     x = layers.Dense(len(LABELS), activation="softmax" if softmax else None, name="scores")(x)
