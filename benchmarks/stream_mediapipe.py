@@ -24,8 +24,8 @@ from typing import Any
 
 import numpy as np
 
-from edgevision_device import ArraySource, Classifier, StreamStatistics, stream
-from stream_overhead import cores, median_interval, moving_pictures
+from edgevision_device import ArraySource, Classifier, StreamStatistics, count_cores, stream
+from stream_overhead import median_interval, moving_pictures
 
 #: Runs in MediaPipe's environment: arguments file and pictures. Reads how many frames to classify, a number a line;
 #: answers each with seconds, CPU seconds and the labels of the first frames.
@@ -128,7 +128,7 @@ def measure(classifier: Classifier, mediapipe: MediaPipe, pictures: list[np.ndar
     return {
         "file": str(classifier.file.path),
         "runtime": f"{classifier.runtime.name} {classifier.runtime.version}",
-        "cores": cores(),
+        "cores": count_cores(),
         "source_size_wh": [pictures[0].shape[1], pictures[0].shape[0]],
         "same_labels": same,
         "compared_labels": len(ours["labels"]),

@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import platform
 import statistics
 import time
@@ -24,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from edgevision_device import ArraySource, Classifier, StreamStatistics, load_opencv, stream
+from edgevision_device import ArraySource, Classifier, StreamStatistics, count_cores, load_opencv, stream
 
 
 def moving_pictures(size_wh: tuple[int, int], count: int = 30) -> list[np.ndarray]:
@@ -53,11 +52,6 @@ def median_interval(values: list[float]) -> tuple[float, float]:
         outside += 1
     outside = max(outside, 1)
     return ranked[outside - 1], ranked[-outside]
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def bare_invoke(classifier: Classifier) -> Callable[[], Any]:
@@ -111,7 +105,7 @@ def measure(classifier: Classifier, size_wh: tuple[int, int], seconds: float, ro
         "runtime_version": classifier.runtime.version,
         "threads": classifier.runtime.threads,
         "machine": platform.machine(),
-        "cores": cores(),
+        "cores": count_cores(),
         "python": platform.python_version(),
         "source_size_wh": size_wh,
         "input_size_wh": classifier.metadata.size_wh,

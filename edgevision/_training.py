@@ -121,9 +121,6 @@ def train(
             raise
     run = _write(out, trained, splits, options, data, hardware, time.monotonic() - started, overwrite)
     checkpoint.remove()
-    note = learned_nothing(float(np.mean(trained.scores["train"].argmax(1) == splits.train.targets)), splits)
-    if note is not None:
-        say(note)
     return run
 
 
@@ -222,6 +219,9 @@ def _write(
         part: float(np.mean(scores.argmax(1) == getattr(splits, part).targets))
         for part, scores in trained.scores.items()
     }
+    note = learned_nothing(accuracy["train"], splits)
+    if note is not None:
+        say(note)
     assert options.size_wh is not None
     record = {
         "edgevision": __version__,

@@ -35,13 +35,13 @@ from edgevision_device import (
     MissingPackageError,
     Percentiles,
     PictureError,
+    count_cores,
     load_opencv,
     load_runtime,
     read_picture,
 )
 
 from ._accuracy import classify_all
-from ._conditions import count_cores
 from ._cost import read_cost
 from ._mlperf import time_stream
 

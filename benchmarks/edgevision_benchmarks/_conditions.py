@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import struct
 from dataclasses import dataclass
@@ -11,9 +10,9 @@ from typing import Optional
 
 import numpy as np
 
-from edgevision_device import read_governor
+from edgevision_device import count_cores, read_governor
 
-__all__ = ["Conditions", "count_cores", "read_conditions"]
+__all__ = ["Conditions", "read_conditions"]
 
 
 @dataclass(frozen=True)
@@ -83,14 +82,6 @@ def _field(text: str, name: str) -> Optional[str]:
 def _kilobytes(text: str, name: str) -> Optional[int]:
     value = _field(text, name)
     return None if value is None else 1024 * int(value.split()[0])
-
-
-def count_cores() -> int:
-    """Return how many cores this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on macOS or Windows
-        return os.cpu_count() or 1
 
 
 def _system() -> str:

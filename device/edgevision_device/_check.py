@@ -20,7 +20,7 @@ from ._metadata import Metadata
 from ._preprocess import OPENCV
 from ._probe import Outcome, try_out
 from ._runtimes import PACKAGES, RUNTIMES
-from ._sensors import can_read_power, describe_power, read_governor, read_power_bits, read_temperature_c
+from ._sensors import can_read_power, describe_power, read_governor, read_power_bits, read_temperature_c, read_text
 from ._sources import PICAMERA_MEND, find_cameras
 
 __all__ = ["Finding", "check_device", "check_file", "check_machine", "check_packages"]
@@ -236,7 +236,7 @@ def _throttled() -> Iterator[Finding]:
 
 
 def _memory(root: Path) -> Iterator[Finding]:
-    lines = (_read(root / "proc/meminfo") or "").splitlines()
+    lines = (read_text(root / "proc/meminfo") or "").splitlines()
     available = [int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
     if available:
         yield _room("memory", available[0] // 1024, "stop other programs, or choose a smaller model")
@@ -250,10 +250,3 @@ def _room(name: str, free_mb: int, mend: str) -> Finding:
     if free_mb < _LITTLE_MB:
         return Finding(name, "warn", f"{free_mb} MB free", mend)
     return Finding(name, "ok", f"{free_mb} MB free")
-
-
-def _read(path: Path) -> Optional[str]:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return None

@@ -27,7 +27,7 @@ from ._pictures import LabelledPicture, decode_picture, find_labelled, find_pict
 from ._preprocess import load_opencv, preprocess
 from ._quiet import quiet_native
 from ._result import STAGES, StreamResult, StreamStatistics, StreamSummary
-from ._runtimes import RUNTIMES, Runtime, Tensor, default_threads, load_runtime, open_runtime
+from ._runtimes import RUNTIMES, Runtime, Tensor, count_cores, default_threads, load_runtime, open_runtime
 from ._sensors import (
     describe_power,
     read_clock_mhz,
@@ -134,6 +134,7 @@ __all__ = [
     "check_machine",
     "check_outputs",
     "check_packages",
+    "count_cores",
     "decode_picture",
     "default_threads",
     "describe_foreign",

@@ -15,6 +15,7 @@ __all__ = [
     "read_governor",
     "read_power_bits",
     "read_temperature_c",
+    "read_text",
     "read_throttle_count",
 ]
 
@@ -27,28 +28,28 @@ _SINCE_BOOT = 16
 
 def read_governor(root: Path = Path("/")) -> Optional[str]:
     """Return the frequency governor of the first core."""
-    return _read(root / _CPU / "cpu0/cpufreq/scaling_governor")
+    return read_text(root / _CPU / "cpu0/cpufreq/scaling_governor")
 
 
 def read_clock_mhz(root: Path = Path("/")) -> Optional[float]:
     """Return the mean clock of the cores at this moment."""
-    found = [_read(path) for path in sorted((root / _CPU).glob("cpu[0-9]*/cpufreq/scaling_cur_freq"))]
+    found = [read_text(path) for path in sorted((root / _CPU).glob("cpu[0-9]*/cpufreq/scaling_cur_freq"))]
     clocks = [int(text) / 1000 for text in found if text is not None and text.isdigit()]
     if not clocks:
-        cpuinfo = _read(root / "proc/cpuinfo") or ""
+        cpuinfo = read_text(root / "proc/cpuinfo") or ""
         clocks = [float(text) for text in re.findall(r"^cpu MHz\s*: ([\d.]+)$", cpuinfo, re.MULTILINE)]
     return sum(clocks) / len(clocks) if clocks else None
 
 
 def read_temperature_c(root: Path = Path("/")) -> Optional[float]:
     """Return what the first sensor says, on a Raspberry Pi the processor's."""
-    text = _read(root / "sys/class/thermal/thermal_zone0/temp")
+    text = read_text(root / "sys/class/thermal/thermal_zone0/temp")
     return None if text is None or not text.lstrip("-").isdigit() else int(text) / 1000
 
 
 def read_throttle_count(root: Path = Path("/")) -> Optional[int]:
     """Return how often an x86 processor has slowed down for heat since boot, all cores together."""
-    found = [_read(path) for path in (root / _CPU).glob("cpu[0-9]*/thermal_throttle/core_throttle_count")]
+    found = [read_text(path) for path in (root / _CPU).glob("cpu[0-9]*/thermal_throttle/core_throttle_count")]
     counts = [int(text) for text in found if text is not None and text.isdigit()]
     return sum(counts) if counts else None
 
@@ -75,7 +76,8 @@ def describe_power(bits: int) -> tuple[list[str], list[str]]:
     return now, [text for bit, text in _THROTTLED.items() if bits >> bit + _SINCE_BOOT & 1]
 
 
-def _read(path: Path) -> Optional[str]:
+def read_text(path: Path) -> Optional[str]:
+    """Return what a file of the kernel's says, without the ends of line; None where there is none."""
     try:
         return path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:

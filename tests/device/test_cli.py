@@ -94,10 +94,14 @@ def test_the_version_is_printed(command: Command) -> None:
         (["classify"], "are required: FILE, PICTURE; edgevision-device classify --help tells more"),
         (["classify", "a.tflite", "b.png", "--thread", "1"], "unknown argument --thread; did you mean --threads?"),
         (["classify", "a", "b", "--thraeds=1"], "unknown argument --thraeds=1; did you mean --threads?"),
+        (
+            ["stream", "a", "--sorce", "0"],
+            "--source; did you mean --source in place of --sorce?; edgevision-device str",
+        ),
         (["classify", "a", "b", "--top", "x"], "classify: error: argument --top: invalid int value: 'x'"),
         (["service", "remove"], "choose from 'install', 'uninstall'); edgevision-device service --help tells more"),
     ],
-    ids=["none", "unknown", "missing", "abbreviated", "misspelt", "value", "action"],
+    ids=["none", "unknown", "missing", "abbreviated", "misspelt", "required", "value", "action"],
 )
 def test_wrong_usage_is_one_line(command: Command, arguments: list[str], says: str) -> None:
     done = command(*arguments)

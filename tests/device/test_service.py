@@ -289,6 +289,21 @@ def test_secrets_of_a_service_go_when_it_is_installed_without_them(
     assert "EnvironmentFile" not in (tmp_path / "units/edgevision.service").read_text()
 
 
+def test_where_systemd_does_not_run_uninstall_removes_what_install_wrote(
+    install: Install, tmp_path: Path, systemctl: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program = tmp_path / "bin" / "systemctl"
+    program.write_text("#!/bin/sh\necho 'Failed to connect to bus: Host is down' >&2\nexit 1\n")
+    code, _, err = install(*SECRETS)
+    assert code == 1
+    assert "Host is down; " in err
+    assert "edgevision.service is written, and `service uninstall --name edgevision` removes it" in err
+    assert len(list((tmp_path / "units").iterdir())) == 2
+    assert main(["service", "uninstall", "--unit-dir", str(tmp_path / "units")]) == 1
+    assert "edgevision.service is removed all the same" in capsys.readouterr().err
+    assert not list((tmp_path / "units").iterdir())
+
+
 def test_who_is_not_root_is_told_how_and_no_secret(
     install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -59,7 +59,7 @@ def test_without_flags_there_are_lines_on_stdout() -> None:
         (["--out", "new", "--rotate-mb", "1"], "new.3 exists already"),
         (["--out", "there/new"], "no folder that can be written to"),
         (["--video", "out.gif"], "must end in one of"),
-        (["--video", "there.mp4"], "there.mp4 exists already"),
+        (["--video", "there.mp4"], "there.mp4 exists already; choose another --video"),
         (["--video-fps", "0"], "--video-fps must lie between 1 and 240, got 0"),
         (["--snapshots", "there"], "is no folder"),
         (["--snapshot-below", "2"], "--snapshot-below must lie between 0 and 1, got 2"),

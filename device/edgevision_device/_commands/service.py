@@ -101,9 +101,13 @@ def _uninstall(args: argparse.Namespace) -> int:
     _require_root(args, {})
     try:
         _systemctl("disable", "--now", args.name)
-    finally:  # where systemd does not run, it runs no service either
-        path.unlink()
-        environment_path.unlink(missing_ok=True)
+        failed = None
+    except EdgevisionError as error:  # where systemd does not run, it runs no service either
+        failed = error
+    path.unlink()
+    environment_path.unlink(missing_ok=True)
+    if failed is not None:
+        raise CheckError(f"{failed}; {path} is removed all the same")
     _systemctl("daemon-reload")
     print(f"{path}: stopped and removed; what it recorded stays in /var/lib/{args.name}")
     return 0

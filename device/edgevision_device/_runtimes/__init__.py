@@ -11,7 +11,16 @@ from .._errors import MissingPackageError, UsageError, require_known
 from ._packages import PACKAGES, RUNTIMES, load_runtime
 from ._tensor import Tensor
 
-__all__ = ["PACKAGES", "RUNTIMES", "Runtime", "Tensor", "default_threads", "load_runtime", "open_runtime"]
+__all__ = [
+    "PACKAGES",
+    "RUNTIMES",
+    "Runtime",
+    "Tensor",
+    "count_cores",
+    "default_threads",
+    "load_runtime",
+    "open_runtime",
+]
 
 
 class Runtime(Protocol):
@@ -40,13 +49,17 @@ class Runtime(Protocol):
         ...
 
 
+def count_cores() -> int:
+    """Return how many cores this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS or Windows
+        return os.cpu_count() or 1
+
+
 def default_threads() -> int:
     """Return how many threads a runtime gets unless told otherwise: the cores this process may use, at most 4."""
-    try:
-        cores = len(os.sched_getaffinity(0))
-    except AttributeError:  # not on macOS or Windows
-        cores = os.cpu_count() or 1
-    return min(cores, 4)
+    return min(count_cores(), 4)
 
 
 def open_runtime(
