@@ -294,7 +294,7 @@ def test_where_systemd_does_not_run_uninstall_removes_what_install_wrote(
 ) -> None:
     program = tmp_path / "bin" / "systemctl"
     program.write_text("#!/bin/sh\necho 'Failed to connect to bus: Host is down' >&2\nexit 1\n")
-    code, _, err = install(*SECRETS)
+    code, _, err = install(*SECRETS[:2])
     assert code == 1
     assert "Host is down; " in err
     assert "edgevision.service is written, and `service uninstall --name edgevision` removes it" in err
