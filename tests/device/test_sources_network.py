@@ -127,6 +127,15 @@ def test_an_address_that_never_answers_ends_within_the_time_limit(silent_port: i
     assert time.monotonic() - began < 1 + SLACK_S
 
 
+def test_a_socket_that_gives_up_first_says_the_same(monkeypatch: pytest.MonkeyPatch, silent_port: int) -> None:
+    def give_up(*_: object) -> None:
+        raise socket.timeout("timed out")
+
+    monkeypatch.setattr("edgevision_device._sources._mjpeg.open_mjpeg", give_up)
+    with pytest.raises(SourceError, match="did not answer within 10 s"):
+        open_source(f"http://127.0.0.1:{silent_port}/video")
+
+
 def test_a_stream_that_falls_silent_ends_within_the_time_limit(camera_address: str) -> None:
     with open_source(f"{camera_address}/8/stall", time_limit_s=1) as source:
         frames = source.frames()

@@ -131,6 +131,7 @@ def _in_time(open_it: Callable[[], _Opened], time_limit_s: float) -> _Opened:
     What opens after all when nobody waits any more is closed. Raises TimeoutError.
     """
     import concurrent.futures  # takes longer than the rest of the sources
+    import socket
 
     opened: concurrent.futures.Future[_Opened] = concurrent.futures.Future()
 
@@ -150,8 +151,8 @@ def _in_time(open_it: Callable[[], _Opened], time_limit_s: float) -> _Opened:
     threading.Thread(target=work, name="edgevision-open", daemon=True).start()
     try:
         return opened.result(time_limit_s)
-    except concurrent.futures.TimeoutError:
-        raise TimeoutError from None  # its own kind before Python 3.11
+    except (concurrent.futures.TimeoutError, socket.timeout):
+        raise TimeoutError from None  # kinds of their own before Python 3.11 and 3.10
     finally:
         opened.cancel()
 
