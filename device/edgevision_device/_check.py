@@ -165,7 +165,9 @@ def _runtimes(outcomes: dict[str, Outcome]) -> Iterator[Finding]:
             elif readers:
                 yield Finding(name, "ok", f"not installed, nor needed: {readers[0]} runs .{format} files")
             else:
-                yield Finding(name, missed, f"not installed; it runs .{format} files", install)
+                # Somebody whose files are of the other kind lacks nothing.
+                level = "ok" if missed == "warn" else missed
+                yield Finding(name, level, f"not installed; only .{format} files need it", install)
 
 
 def _install(requirement: str, *, again: bool = False) -> str:

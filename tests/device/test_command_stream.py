@@ -66,6 +66,23 @@ def test_a_labelled_folder_is_named_and_counted(command: Command, model: Path, p
     assert "100.0 % right: 20 of 20 with a true label" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("fps", "flags", "expected"),
+    [(12, [], 12), (12, ["--video-fps", "30"], 30), (12, ["--fps", "50"], 50), (1000, [], 25)],
+)
+def test_a_video_runs_as_fast_as_its_clip(
+    command: Command, model: Path, tmp_path: Path, cv2: Any, fps: float, flags: list[str], expected: float
+) -> None:
+    writer = cv2.VideoWriter(str(tmp_path / "in.avi"), cv2.VideoWriter_fourcc(*"MJPG"), fps, (48, 32))
+    for _ in range(5):
+        writer.write(np.zeros((32, 48, 3), np.uint8))
+    writer.release()
+    command("stream", model, "--source", tmp_path / "in.avi", "--video", tmp_path / "out.avi", *flags)
+    written = cv2.VideoCapture(str(tmp_path / "out.avi"))
+    assert written.get(cv2.CAP_PROP_FPS) == expected
+    written.release()
+
+
 def test_json_ends_with_the_summary(command: Command, model: Path, photos: Path) -> None:
     done = command("stream", model, "--source", photos, "--json")
     *records, last = records_of(done.stdout)

@@ -153,6 +153,7 @@ def test_a_clip_gives_every_frame_in_its_colors(clip: Callable[..., Path], name:
     assert [frame.id for frame in frames] == list(range(12))
     assert frames[0].picture.shape == (48, 64, 3)
     assert [color(frame) for frame in frames] == [RED] * 11 + [BLUE]
+    assert source.fps == 25
 
 
 @pytest.mark.parametrize("kept", [0.0, 0.02])

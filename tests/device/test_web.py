@@ -367,6 +367,13 @@ def test_a_source_that_is_silent_among_others_is_seen(page: Page, monkeypatch: p
     event = first_event(page)
     assert {each["source"]: each["silent_s"] for each in event["sources"]} == {"left": 100, "right": 7, "up": 2}
     assert event["silent_s"] == 2
+    record = json.loads(page.get("/healthz")[2])
+    assert [(each["source"], each["silent_s"]) for each in record["sources"]] == [
+        ("left", 100),
+        ("right", 7),
+        ("up", 2),
+    ]
+    assert record["silent_s"] == 2
 
 
 def test_a_curve_begins_with_the_first_second_that_had_a_result(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:

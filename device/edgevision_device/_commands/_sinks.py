@@ -18,6 +18,7 @@ from .._sinks._json_lines import rotated
 __all__ = ["add_sink_arguments", "check_sink_values", "check_sinks", "lost_records", "open_sinks"]
 
 #: Sinks that replace the lines on stdout.
+_MOST_VIDEO_FPS = 240
 _NAMED = ("out", "video", "snapshots", "mqtt", "webhook", "web", "window")
 
 
@@ -40,7 +41,7 @@ def add_sink_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--window", action="store_true", help="show frames and labels in a window; q ends the stream")
     add("--video", metavar="FILE", help="write frames and labels to a video: .mp4, .avi, .mkv, .mov")
-    add("--video-fps", type=float, default=25.0, metavar="N", help="its frames per second (default: 25)")
+    add("--video-fps", type=float, metavar="N", help="its frames per second (default: the source's, or 25)")
     add("--snapshots", metavar="DIR", help="keep pictures whose label changed, by label, or is unsure, in DIR/unsure")
     add("--snapshot-below", type=float, default=0.5, metavar="SCORE", help="unsure is below this (default: 0.5)")
     add("--snapshot-limit", type=int, default=1000, metavar="N", help="the most pictures in DIR (default: 1000)")
@@ -134,9 +135,12 @@ def open_sinks(args: argparse.Namespace, context: SinkContext) -> list[Sink]:
         rotate_bytes = round(1e6 * args.rotate_mb) if args.rotate_mb else None
         behind(JsonLinesFile(args.out, append=args.append, rotate_bytes=rotate_bytes, keep_files=args.keep), waits=True)
     if args.video is not None:
-        from .._sinks._video import Video
+        from .._sinks._video import VIDEO_FPS, Video
 
-        behind(Video(args.video, fps=args.video_fps, live=context.live), waits=True)
+        fps = args.video_fps or context.fps or 0.0
+        if not 1 <= fps <= _MOST_VIDEO_FPS:  # some formats say how fine their clock is instead
+            fps = VIDEO_FPS
+        behind(Video(args.video, fps=fps, live=context.live), waits=True)
     if args.snapshots is not None:
         from .._sinks._snapshots import Snapshots
 
@@ -193,7 +197,12 @@ def _check_numbers(args: argparse.Namespace) -> None:
     for flag, value, wanted, good in (
         ("--rotate-mb", args.rotate_mb, "be above 0", args.rotate_mb is None or args.rotate_mb > 0),
         ("--keep", args.keep, "lie between 0 and 1000", 0 <= args.keep <= 1000),
-        ("--video-fps", args.video_fps, "lie between 1 and 240", 1 <= args.video_fps <= 240),
+        (
+            "--video-fps",
+            args.video_fps,
+            f"lie between 1 and {_MOST_VIDEO_FPS}",
+            args.video_fps is None or 1 <= args.video_fps <= _MOST_VIDEO_FPS,
+        ),
         ("--snapshot-below", args.snapshot_below, "lie between 0 and 1", 0 <= args.snapshot_below <= 1),
         ("--snapshot-limit", args.snapshot_limit, "be at least 1", args.snapshot_limit >= 1),
         ("--snapshot-interval", args.snapshot_interval, "be at least 0", args.snapshot_interval >= 0),

@@ -94,6 +94,7 @@ def run(args: argparse.Namespace) -> int:
             file_record=lambda: _file_record(followed()),
             stop=stop.ask,
             live=source.live,
+            fps=source.fps,
         )
         sinks: list[Sink] = []
 

@@ -45,6 +45,7 @@ class SinkContext:
         file_record: returns what runs now: file, runtime, threads.
         stop: ends the stream, as Ctrl-C does.
         live: the source is live: frames may be left out. Of a file or a folder every frame counts.
+        fps: how many frames of the source make a second, if it says so.
     """
 
     statistics: StreamStatistics
@@ -52,6 +53,7 @@ class SinkContext:
     file_record: Callable[[], dict[str, Any]]
     stop: Callable[[], None]
     live: bool = True
+    fps: Optional[float] = None
 
 
 class Starts:

@@ -20,10 +20,12 @@ from .._result import StreamResult
 from ._background import SlowSink
 from ._overlay import draw_result
 
-__all__ = ["VIDEO_CODECS", "Video", "check_video"]
+__all__ = ["VIDEO_CODECS", "VIDEO_FPS", "Video", "check_video"]
 
 #: What OpenCV's wheels and Debian's OpenCV can write.
 VIDEO_CODECS = {".avi": "MJPG", ".mkv": "mp4v", ".mov": "mp4v", ".mp4": "mp4v"}
+#: Of a source that does not say how many frames of it make a second.
+VIDEO_FPS = 25.0
 
 #: A camera's silence is shown for so long; the rest is cut.
 _LONGEST_GAP_S = 2.0
@@ -128,7 +130,7 @@ def check_video(path: str) -> None:
         raise UsageError(f"--video {path}: the name must end in one of {', '.join(VIDEO_CODECS)}")
     cv2 = load_opencv()
     with tempfile.TemporaryDirectory() as folder:
-        _open_writer(cv2, Path(folder) / f"probe{suffix}", 25.0, (64, 48)).release()
+        _open_writer(cv2, Path(folder) / f"probe{suffix}", VIDEO_FPS, (64, 48)).release()
 
 
 def _open_writer(cv2: Any, path: Path, fps: float, size_wh: tuple[int, int]) -> Any:

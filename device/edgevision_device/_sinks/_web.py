@@ -286,8 +286,17 @@ class Web(Sink):
             **self._context.health.to_record(),
             "running_s": round(time.monotonic() - self._began_s, 1),
             "silent_s": self._silent_s(),
+            "sources": [{"source": source, "silent_s": silent} for source, silent in self._silent_each_s()],
             "lost": self._lost(),
         }
+
+    def _silent_each_s(self) -> list[tuple[Optional[str], float]]:
+        """For how long each source has given nothing, of those that gave something."""
+        now_s = time.monotonic()
+        return sorted(
+            ((source, round(now_s - came_s, 1)) for source, came_s in self._came_s.items()),
+            key=lambda pair: pair[0] or "",
+        )
 
     def _silent_s(self) -> float:
         """How long no source has given anything."""

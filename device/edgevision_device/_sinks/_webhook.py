@@ -12,7 +12,7 @@ from typing import NamedTuple, Optional
 from urllib.parse import SplitResult, urlsplit
 
 from .._errors import UsageError
-from .._http import authorization
+from .._http import authorization, target
 from .._result import StreamResult
 from ._background import SlowSink, UndeliverableError
 from ._base import Starts
@@ -68,10 +68,9 @@ class Webhook(SlowSink[_Post]):
             "Connection": "close",
             **authorization(parts),
         }
-        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         where = f"{parts.hostname}:{connection.port}"
         try:
-            connection.request("POST", path, item.body, headers)
+            connection.request("POST", target(parts), item.body, headers)
             with connection.getresponse() as response:
                 status = response.status
         except http.client.HTTPException as error:

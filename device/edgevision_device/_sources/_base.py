@@ -66,11 +66,13 @@ class Source(abc.ABC):
         live: only the newest frame is worth having, as with a camera; otherwise every frame is.
         keeps_newest: it holds the newest frame itself until it is asked, so that nobody needs to read ahead of need.
         endless: that it ends means that it broke off.
+        fps: how many of its frames make a second, if it says so.
     """
 
     live: bool = False
     keeps_newest: bool = False
     endless: bool = False
+    fps: Optional[float] = None
 
     @abc.abstractmethod
     def frames(self) -> Iterator[Frame]:
@@ -102,6 +104,7 @@ class Wrapped(Source):
         self.live = source.live
         self.keeps_newest = source.keeps_newest
         self.endless = source.endless
+        self.fps = source.fps
         self._source = source
 
     def close(self) -> None:

@@ -40,6 +40,7 @@ class ClipSource(Source):
                 f"{self._path} ({self._path.stat().st_size} bytes) cannot be opened as a video; is it cut short, "
                 "or compressed in a way that this OpenCV cannot read?"
             )
+        self.fps = self._capture.tell("CAP_PROP_FPS") or None
         self._announced = self._capture.tell("CAP_PROP_FRAME_COUNT")
         self._on_notice = on_notice
         self._closed = False

@@ -31,7 +31,7 @@ class ClockedSource(Wrapped):
         super().__init__(source)
         # The clock does not wait to be asked.
         self.live, self.keeps_newest = True, False
-        self._fps = fps
+        self.fps: float = fps
 
     def frames(self) -> Iterator[Frame]:
         """Yield each frame when it is due."""
@@ -39,7 +39,7 @@ class ClockedSource(Wrapped):
         for frame in self._source.frames():
             decoded_ns = time.monotonic_ns()
             start_ns = decoded_ns if start_ns is None else start_ns
-            due_ns = max(decoded_ns, start_ns + round(frame.id * 1e9 / self._fps))
+            due_ns = max(decoded_ns, start_ns + round(frame.id * 1e9 / self.fps))
             time.sleep((due_ns - decoded_ns) / 1e9)
             later = timedelta(microseconds=(due_ns - frame.captured_ns) / 1000)
             yield dataclasses.replace(frame, captured_ns=due_ns, captured_utc=frame.captured_utc + later)

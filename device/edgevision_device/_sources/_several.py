@@ -92,9 +92,9 @@ class SeveralSources(Source):
         except BaseException as error:  # told, or raised again where somebody can handle it
             with self._changed:
                 self._errors.append(error)
-                others = len(self._errors) < len(self._sources)
-            if not self._stopped:
-                self._health.trouble(f"source {name}", f"{error}{'; the others go on' if others else ''}")
+                raised = self._fatal() or len(self._errors) == len(self._sources)
+            if not self._stopped and not raised:
+                self._health.trouble(f"source {name}", f"{error}; the others go on")
         finally:
             with self._changed:
                 self._running.discard(name)
