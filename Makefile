@@ -72,7 +72,7 @@ $(INSTALLED): requirements.lock $(PROJECTS) | $(UV)
 	@$(NEEDS_PYTHON)
 	@test -x .venv/bin/python || $(UV) venv --quiet --clear --no-python-downloads --python "$$(command -v $(PYTHON))" .venv
 	@echo "installing into .venv (about 3 GB the first time)"
-	@$(UV) pip sync $(UV_FLAGS) --require-hashes requirements.lock
+	@$(UV) pip sync $(UV_FLAGS) --compile-bytecode --require-hashes requirements.lock
 	@$(UV) pip install $(UV_FLAGS) --no-deps --no-build-isolation -e . $(MEMBERS:%=-e ./%)
 	@touch $@
 

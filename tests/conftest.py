@@ -70,11 +70,11 @@ def environment() -> Build:
             if not stamp.exists() or stamp.read_text() != wanted:
                 shutil.rmtree(folder, ignore_errors=True)
                 install(uv, "venv", "--python", str(interpreter), str(folder))
-                install(uv, "pip", "install", "--python", str(python), *requirements)
+                install(uv, "pip", "install", "--compile-bytecode", "--python", str(python), *requirements)
                 stamp.write_text(wanted)
             if local:
                 # Our own wheels change with every edit; what they require does not.
-                options = ["--no-deps", "--no-index", "--reinstall"]
+                options = ["--no-deps", "--no-index", "--reinstall", "--compile-bytecode"]
                 install(uv, "pip", "install", "--python", str(python), *options, *map(str, local))
         return python
 
