@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import errno
 import importlib
 import io
@@ -14,7 +13,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn, Optional, Protocol, Union, cast
 
-from ._errors import EdgevisionError
+from ._errors import EdgevisionError, closest
 
 __all__ = ["Command", "device_commands", "main", "run_cli"]
 
@@ -108,8 +107,8 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _closest(got: str, known: Sequence[str], more: str = "") -> str:
-    close = difflib.get_close_matches(got, known, n=1)
-    return f"; did you mean {close[0]}{more}?" if close else ""
+    close = closest(got, known)
+    return "" if close is None else f"; did you mean {close}{more}?"
 
 
 def _load(command: Union[str, Command]) -> Command:

@@ -14,8 +14,8 @@ EdgevisionError                 exit code 2: something the caller gave cannot be
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
+from typing import Optional
 
 __all__ = [
     "CheckError",
@@ -28,6 +28,7 @@ __all__ = [
     "PictureError",
     "SourceError",
     "UsageError",
+    "closest",
     "require_known",
 ]
 
@@ -89,6 +90,13 @@ def require_known(kind: str, got: str, allowed: Iterable[str]) -> str:
     names = list(allowed)
     if got in names:
         return got
-    close = difflib.get_close_matches(got, names, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else ";"
+    close = closest(got, names)
+    hint = ";" if close is None else f"; did you mean {close!r}?"
     raise UsageError(f"unknown {kind} {got!r}{hint} known: {', '.join(names)}")
+
+
+def closest(got: str, known: Iterable[str]) -> Optional[str]:
+    """Return the name that was perhaps meant; None if none is like it."""
+    import difflib  # takes longer than the rest of this module
+
+    return next(iter(difflib.get_close_matches(got, list(known), n=1)), None)
