@@ -18,6 +18,9 @@ OPENCV = "opencv-python-headless"
 #: Letterbox bars. Mid-grey is near zero after every normalization in use, like the padding inside the network.
 _BAR = 127
 
+#: A side that is to shrink by more is halved first.
+_SKIPS = 2.2
+
 
 def load_opencv() -> Any:
     """Import cv2, or raise MissingPackageError with the command that installs it."""
@@ -75,26 +78,13 @@ def _resize(cv2: Any, picture: npt.NDArray[np.uint8], size_wh: tuple[int, int]) 
     height, width = picture.shape[:2]
     if (width, height) == size_wh:
         return picture.copy()  # not a view: the caller may keep the result and use the picture for something else
-    # Sampling that skips pixels gives moiré, so shrinking averages first, and by whole numbers, where OpenCV is fast:
-    # 640 × 480 to 224 × 224 takes 0.18 ms this way and 1.5 ms with INTER_AREA in one step, beside an invoke of 8 ms
-    # (x86-64, OpenCV 5.0); on photographs the pixels differ by 1.5 of 255 on average.
-    fold_w, fold_h = (_fold(had, wanted) for had, wanted in zip((width, height), size_wh))
-    if fold_w > 1 or fold_h > 1:
-        folded_wh = (width // fold_w, height // fold_h)
-        # The few pixels at the edges that fill no whole fold go: less than one pixel of the result on each side.
-        left, top = (width - folded_wh[0] * fold_w) // 2, (height - folded_wh[1] * fold_h) // 2
-        whole = picture[top : top + folded_wh[1] * fold_h, left : left + folded_wh[0] * fold_w]
-        # Halving: INTER_LINEAR reads just the pixels of the average, and takes a third of the time for 2 × 1 pixels.
-        halving = max(fold_w, fold_h) == 2
-        picture = cv2.resize(whole, folded_wh, interpolation=cv2.INTER_LINEAR if halving else cv2.INTER_AREA)
-        if folded_wh == size_wh:
-            return picture
-    return cv2.resize(picture, size_wh, interpolation=cv2.INTER_LINEAR)
-
-
-def _fold(had: int, wanted: int) -> int:
-    """Return how many pixels to average into one. INTER_LINEAR reads two each way, so up to about two it skips none."""
-    return had // wanted if had > 2.2 * wanted else 1
+    # Sampling that skips pixels gives moiré, so shrinking averages first: by halves, where OpenCV is fast, until
+    # INTER_LINEAR, which reads two pixels each way, skips none. `benchmarks/resize.py` compares it with INTER_AREA.
+    while width > _SKIPS * size_wh[0] or height > _SKIPS * size_wh[1]:
+        # Both ways at once where there is enough: 2 x 2 pixels take less time than 2 x 1.
+        width, height = (-(-had // 2) if had >= 2 * wanted else had for had, wanted in zip((width, height), size_wh))
+        picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_LINEAR)
+    return picture if (width, height) == size_wh else cv2.resize(picture, size_wh, interpolation=cv2.INTER_LINEAR)
 
 
 def _middle(picture: npt.NDArray[np.uint8], size_wh: tuple[int, int]) -> npt.NDArray[np.uint8]:

@@ -52,6 +52,19 @@ def test_shrinking_averages_every_pixel() -> None:
     assert np.all(abs(pixels.astype(int) - 127.5) <= 0.5)
 
 
+@pytest.mark.parametrize("picture_wh", [(640, 480), (1279, 717), (451, 300), (97, 1001), (1600, 230)])
+@pytest.mark.parametrize("size_wh", [(28, 28), (96, 60)])
+def test_shrinking_is_close_to_the_average_over_areas(
+    cv2: Any, picture_wh: tuple[int, int], size_wh: tuple[int, int]
+) -> None:
+    noise = np.random.default_rng(3).integers(0, 256, (60, 80, 3), np.uint8)
+    picture = cv2.resize(noise, picture_wh, interpolation=cv2.INTER_CUBIC)
+    averaged = cv2.resize(picture, size_wh, interpolation=cv2.INTER_AREA).astype(int)
+    apart = abs(preprocess(picture, size_wh, "stretch")[0] - averaged)
+    skipping = abs(cv2.resize(picture, size_wh, interpolation=cv2.INTER_LINEAR) - averaged)
+    assert apart.mean() < 0.75 * skipping.mean()
+
+
 @pytest.mark.parametrize(
     ("width", "height", "kept"),
     [(12, 4, np.s_[:, 4:8]), (4, 12, np.s_[4:8, :]), (5, 4, np.s_[:, 0:4])],
@@ -158,5 +171,5 @@ def test_opencv_missing_names_the_install_command(monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_same_picture_gives_the_same_answer_at_two_sizes(bar: Callable[..., np.ndarray]) -> None:
-    small, large = (preprocess(bar(enlarged=factor), (12, 8), "stretch") for factor in (1, 5))
+    small, large = (preprocess(bar(enlarged=factor), (12, 8), "stretch") for factor in (1, 4))
     assert np.array_equal(small, large)
