@@ -8,11 +8,12 @@ from typing import Any, Optional
 
 from edgevision_device import UsageError
 
+from ._notes import file_notes, general_notes
 from ._page import condition_facts, machine_name, render_page
 from ._plot import BYTES, LATENCY, arrange
 from ._report import FileResult, Measurement, Report
 from ._statistics import Accuracy
-from ._table import best_texts, columns_of, notes
+from ._table import best_texts, columns_of
 
 __all__ = ["render_html"]
 
@@ -86,7 +87,8 @@ def _context(report: Report, featured: Optional[str]) -> dict[str, Any]:
         # The strips beside the figures share one scale: from the lowest end of an interval to the highest.
         "strip_start": 100 * low,
         "strip_width": max(high - low, 1e-9),
-        "notes": notes(report),
+        "notes": general_notes(report),
+        "file_notes": file_notes(report),
         "plots": [
             [arrange(report.measured, titles, chosen, *size, cost) for size in _PLOTS] for cost in (LATENCY, BYTES)
         ],
