@@ -86,11 +86,13 @@ from ._gate import Gate, Verdict, judge, parse_gate
 from ._html import render_html
 from ._load import MachineState
 from ._measure import benchmark
+from ._measurement import LabelScores, Measurement, Paired
 from ._merge import Device, Merged, MergedRow, MergedTable, merge, write_merged
 from ._mlperf import SingleStream, StreamPass
 from ._outputs import write_report
 from ._reading import read_report
-from ._report import FileResult, LabelScores, Measurement, Paired, Pictures, Report, Settings
+from ._report import FileResult, Pictures, Report
+from ._rounds import Settings
 from ._speed import Speed, TimeRatio
 from ._statistics import (
     Accuracy,

@@ -9,7 +9,8 @@ from typing import Any, Optional
 
 from edgevision_device import UsageError
 
-from ._report import FileResult, Measurement, Report
+from ._measurement import Measurement
+from ._report import FileResult, Report
 from ._statistics import unpaired_interval
 from ._text import ms_text, points_text
 

@@ -8,10 +8,11 @@ from typing import Any, Optional
 
 from edgevision_device import UsageError
 
+from ._measurement import Measurement
 from ._notes import file_notes, general_notes
 from ._page import condition_facts, machine_name, render_page
 from ._plot import BYTES, LATENCY, arrange
-from ._report import FileResult, Measurement, Report
+from ._report import FileResult, Report
 from ._statistics import Accuracy
 from ._table import best_texts, columns_of
 

@@ -26,8 +26,9 @@ from edgevision_device import (
 from ._child import Request
 from ._conditions import read_conditions
 from ._data import choose_split, digest_files, find_known, held_out, refuse_seen, seen_pictures
-from ._report import FileResult, Pictures, Report, Settings
-from ._turns import OnProgress, measure_all
+from ._report import FileResult, Pictures, Report
+from ._rounds import Settings
+from ._turns import Extras, OnProgress, measure_all
 
 __all__ = ["OnProgress", "benchmark"]
 
@@ -140,7 +141,8 @@ def benchmark(
                 warmup_limit_s=settings.warmup_limit_s,
                 pictures=[(str(picture.path), picture.label) for picture in pictures],
             )
-    measured = measure_all(requests, settings, tell, tuple(dict.fromkeys(thread_sweep)), mlperf)
+    extras = Extras(tuple(dict.fromkeys(thread_sweep)), mlperf)
+    measured = measure_all(requests, settings, tell, extras)
     rows: list[FileResult] = []
     for each in candidates:
         row = each.row

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ._report import Measurement, Report
+from ._measurement import Measurement
+from ._report import Report
 from ._speed import LEAST_ROUNDS, TimeRatio
 from ._text import ms_text, ratio_text
 
@@ -47,7 +48,7 @@ def general_notes(report: Report) -> list[str]:
 
 
 def file_notes(report: Report) -> dict[str, list[str]]:
-    """Return by name what holds for one file: how it compares, and what it costs; nothing of one with nothing to tell."""
+    """Return by name what holds for one file: how it compares, and what it costs."""
     told = {file.name: _of_file(found) for file, found in report.measured}
     return {name: lines for name, lines in told.items() if lines}
 

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Callable, Optional
 
-from ._report import FileResult, Measurement
+from ._measurement import Measurement
+from ._report import FileResult
 from ._text import interval_text, ms_text, percent_text, size_text
 
 __all__ = ["BYTES", "LATENCY", "Box", "Cost", "Dot", "Plot", "Tick", "arrange", "pareto_front"]

@@ -10,7 +10,8 @@ from typing import Any, NoReturn, Union, cast, get_args, get_origin, get_type_hi
 
 from edgevision_device import FileError
 
-from ._report import FORMAT, Measurement, Report
+from ._measurement import Measurement
+from ._report import FORMAT, Report
 from ._speed import TimeRatio
 from ._statistics import PairedDifference
 from ._threads import ThreadSweep
@@ -100,8 +101,7 @@ def _decode(kind: Any, value: Any, where: str) -> Any:
 
 
 def _build(kind: type[Any], record: dict[str, Any], where: str) -> Any:
-    # Measurement names ThreadSweep for type checkers only.
-    hints = get_type_hints(kind, localns={"ThreadSweep": ThreadSweep})
+    hints = get_type_hints(kind)
     keys = _KEYS.get(kind, {})
     values: dict[str, Any] = {}
     for field in dataclasses.fields(kind):

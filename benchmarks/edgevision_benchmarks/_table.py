@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Callable, Optional
 
+from ._measurement import Measurement
 from ._notes import file_notes, general_notes
-from ._report import FileResult, Measurement, Report
+from ._report import FileResult, Report
 from ._text import interval_text, ms_text, percent_text, ratio_text, size_text
 
 if TYPE_CHECKING:
