@@ -42,6 +42,8 @@ write_report(report, "report")
         open_ms, first_ms, warmup_runs
         latency           count, p50_ms, p90_ms, p99_ms of the timed runs; nearest rank
         latency_intervals p50_ms, p90_ms, p99_ms: low and high, from drawing the rounds anew; null if under 6 rounds
+        histogram         of the timed runs, null in older reports: low_ms (where each bin begins that holds any),
+                          counts (runs in it), bin_ratio (where it ends, over where it begins)
         warmup            count, p50_ms, p90_ms, p99_ms of the runs that warmed up, or null
         preprocess        the same of resizing one decoded picture; decide: of temperature and the best label
         thread_sweep      null, or counts: threads, latency, and ratio, ratio_low, ratio_high, rounds against the
@@ -83,6 +85,7 @@ from ._conditions import Conditions, read_conditions
 from ._cost import Cost
 from ._data import refuse_seen, seen_pictures
 from ._gate import Gate, Verdict, judge, parse_gate
+from ._histogram import Histogram
 from ._html import render_html
 from ._load import MachineState
 from ._measure import benchmark
@@ -123,6 +126,7 @@ __all__ = [
     "FileComparison",
     "FileResult",
     "Gate",
+    "Histogram",
     "LabelScores",
     "MachineState",
     "Measurement",

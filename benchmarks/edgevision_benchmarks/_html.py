@@ -8,6 +8,7 @@ from typing import Any, Optional
 
 from edgevision_device import UsageError
 
+from ._histogram import HistogramPlot, draw_histograms
 from ._measurement import Measurement
 from ._notes import file_notes, general_notes
 from ._page import condition_facts, machine_name, render_page
@@ -93,6 +94,7 @@ def _context(report: Report, featured: Optional[str]) -> dict[str, Any]:
         "plots": [
             [arrange(report.measured, titles, chosen, *size, cost) for size in _PLOTS] for cost in (LATENCY, BYTES)
         ],
+        "histograms": _histograms(report),
         "formats": sorted({file.format or "" for file, _ in report.measured}, reverse=True),
         "confusion": _confusion(chosen, found),
         "other_confusions": [_confusion(*row) for row in others],
@@ -132,6 +134,11 @@ def _cells(report: Report) -> list[list[_Cell]]:
         texts = [(heading, "n/a" if value is None else write(value)) for heading, value, write in values]
         rows.append([_Cell(heading, text, text == mark) for (heading, text), mark in zip(texts, best)])
     return rows
+
+
+def _histograms(report: Report) -> Optional[HistogramPlot]:
+    rows = [(file.name, found.latency, found.histogram) for file, found in report.measured if found.histogram]
+    return draw_histograms(rows) if rows else None
 
 
 def _confusion(file: FileResult, found: Measurement) -> _Confusion:

@@ -9,6 +9,7 @@ from typing import Any, Optional
 from edgevision_device import Percentiles
 
 from ._cost import Cost
+from ._histogram import Histogram
 from ._mlperf import SingleStream
 from ._speed import Speed, TimeRatio
 from ._statistics import Accuracy, PairedDifference
@@ -116,6 +117,7 @@ class Measurement:
         mlperf: p90 of a single stream, twice; None if not asked for.
         cost: of a `.tflite` file.
         energy_mj: of a run, beyond that of the idle processor; None if not measured.
+        histogram: of the runs that `latency` counts; None of a report that was written before there were any.
         drifted: whether that is beyond the noise floor, or beyond 5 % where there is none.
     """
 
@@ -150,6 +152,7 @@ class Measurement:
     mlperf: Optional[SingleStream] = None
     cost: Optional[Cost] = None
     energy_mj: Optional[float] = None
+    histogram: Optional[Histogram] = None
 
     @property
     def disturbed(self) -> tuple[str, ...]:
@@ -239,6 +242,7 @@ class Measurement:
             "mlperf": None if self.mlperf is None else self.mlperf.to_record(),
             "cost": None if self.cost is None else self.cost.to_record(),
             "energy_mj": self.energy_mj,
+            "histogram": None if self.histogram is None else self.histogram.to_record(),
             "disturbed": list(self.disturbed),
             "confusion": self.confusion,
         }

@@ -77,6 +77,8 @@ def _check(found: Measurement, where: str) -> None:
     times = dataclasses.astuple(found.latency)[1:]
     if not all(time_ms > 0 for time_ms in times):
         raise _Misfit(f"{where}.latency must be more than 0 ms, got {min(times):g}")
+    if found.histogram is not None and not found.histogram.is_sound:
+        raise _Misfit(f"{where}.histogram must count runs in ascending bins")
 
 
 def _decode(kind: Any, value: Any, where: str) -> Any:

@@ -15,6 +15,7 @@ from edgevision_device import Percentiles
 
 from ._child import Request
 from ._cost import Cost
+from ._histogram import Histogram
 from ._load import MachineState, throttled_between
 from ._measurement import Measurement, Paired
 from ._mlperf import LEAST_RUNS, LEAST_S, SingleStream, StreamPass
@@ -160,13 +161,15 @@ def _times(opened: Mapping[str, Any], rounds: Rounds, seed: int) -> dict[str, An
     """Return what a `Measurement` says of opening and of the timed runs."""
     known = dict(opened)
     warmup_ms = known.pop("warmup_ms")
+    times_ms = list(itertools.chain.from_iterable(rounds.values()))
     return {
         **known,
         "warmup_runs": len(warmup_ms),
         "warmup": Percentiles.of_ms(warmup_ms) if warmup_ms else None,
-        "latency": Percentiles.of_ms(list(itertools.chain.from_iterable(rounds.values()))),
+        "latency": Percentiles.of_ms(times_ms),
+        "histogram": Histogram.of_ms(times_ms),
         "latency_intervals": percentile_intervals(rounds, seed) if len(rounds) >= LEAST_ROUNDS else None,
-        "round_p50_ms": tuple(Percentiles.of_ms(times_ms).p50_ms for times_ms in rounds.values()),
+        "round_p50_ms": tuple(Percentiles.of_ms(each).p50_ms for each in rounds.values()),
     }
 
 
