@@ -38,7 +38,9 @@ write_report(report, "report")
                           f1_share}
         paired            null for the first file, or against it: reference, flips (pictures whose label differs),
                           both_right, only_a_right, only_b_right, neither_right (a: the first file), difference_share,
-                          difference_low_share, difference_high_share, confidence, p, distinguishable, verdict
+                          difference_low_share, difference_high_share, confidence, p, distinguishable, verdict;
+                          flipped (the flips, worst first; empty in older reports): picture, sha256, label, kind (lost:
+                          only a is right, gained: only b is, neither), answer_a, score_a, answer_b, score_b
         open_ms, first_ms, warmup_runs
         latency           count, p50_ms, p90_ms, p99_ms of the timed runs; nearest rank
         latency_intervals p50_ms, p90_ms, p99_ms: low and high, from drawing the rounds anew; null if under 6 rounds
@@ -84,6 +86,8 @@ from ._compare import Comparison, FileComparison, compare_reports
 from ._conditions import Conditions, read_conditions
 from ._cost import Cost
 from ._data import refuse_seen, seen_pictures
+from ._flips import Flip, group_alike, worst_first
+from ._flips_page import FlipCard, FlipSection, FlipsPage, limit_flips, render_flips_page, thumbnail
 from ._gate import Gate, Verdict, judge, parse_gate
 from ._histogram import Histogram
 from ._html import render_html
@@ -107,6 +111,7 @@ from ._statistics import (
     wilson_interval,
 )
 from ._table import print_table
+from ._text import printable
 from ._threads import ThreadCount, ThreadSweep
 from ._turns import OnProgress
 
@@ -125,6 +130,10 @@ __all__ = [
     "Excluded",
     "FileComparison",
     "FileResult",
+    "Flip",
+    "FlipCard",
+    "FlipSection",
+    "FlipsPage",
     "Gate",
     "Histogram",
     "LabelScores",
@@ -154,21 +163,27 @@ __all__ = [
     "command",
     "compare_paired",
     "compare_reports",
+    "group_alike",
     "judge",
+    "limit_flips",
     "main",
     "mcnemar_p",
     "merge",
     "paired_interval",
     "parse_gate",
     "print_table",
+    "printable",
     "read_conditions",
     "read_report",
     "refuse_seen",
+    "render_flips_page",
     "render_html",
     "report_commands",
     "seen_pictures",
+    "thumbnail",
     "unpaired_interval",
     "wilson_interval",
+    "worst_first",
     "write_merged",
     "write_report",
 ]

@@ -8,6 +8,7 @@ from typing import Any, Optional
 
 from edgevision_device import UsageError
 
+from ._flips_section import flip_sections
 from ._histogram import HistogramPlot, draw_histograms
 from ._measurement import Measurement
 from ._notes import file_notes, general_notes
@@ -95,6 +96,7 @@ def _context(report: Report, featured: Optional[str]) -> dict[str, Any]:
             [arrange(report.measured, titles, chosen, *size, cost) for size in _PLOTS] for cost in (LATENCY, BYTES)
         ],
         "histograms": _histograms(report),
+        "flips": flip_sections(report.files, report.thumbnails),
         "formats": sorted({file.format or "" for file, _ in report.measured}, reverse=True),
         "confusion": _confusion(chosen, found),
         "other_confusions": [_confusion(*row) for row in others],

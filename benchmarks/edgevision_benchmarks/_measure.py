@@ -26,9 +26,10 @@ from edgevision_device import (
 from ._child import Request
 from ._conditions import read_conditions
 from ._data import choose_split, digest_files, find_known, held_out, refuse_seen, seen_pictures
+from ._flips_section import make_thumbnails
 from ._report import FileResult, Pictures, Report
 from ._rounds import Settings
-from ._turns import Extras, OnProgress, measure_all
+from ._turns import Extras, Known, OnProgress, measure_all
 
 __all__ = ["OnProgress", "benchmark"]
 
@@ -123,8 +124,8 @@ def benchmark(
             split = "test"
             pictures = [picture for picture, kept in zip(pictures, chosen) if kept]
             digests = [digest for digest, kept in zip(digests, chosen) if kept]
+    names = [picture.path.relative_to(home).as_posix() for picture in pictures]
     if not whole:
-        names = [picture.path.relative_to(home).as_posix() for picture in pictures]
         refuse_seen(names, digests, [(row.name, metadata) for row, metadata in readable])
     sha256 = hash_pictures((each.label, digest) for each, digest in zip(pictures, digests) if digest is not None)
 
@@ -142,7 +143,8 @@ def benchmark(
                 pictures=[(str(picture.path), picture.label) for picture in pictures],
             )
     extras = Extras(tuple(dict.fromkeys(thread_sweep)), mlperf)
-    measured = measure_all(requests, settings, tell, extras)
+    known = [Known(name, digest, each.label) for name, digest, each in zip(names, digests, pictures)]
+    measured = measure_all(requests, known, settings, tell, extras)
     rows: list[FileResult] = []
     for each in candidates:
         row = each.row
@@ -160,6 +162,7 @@ def benchmark(
 
     from . import __version__
 
+    files_of = {digest: picture.path for digest, picture in zip(digests, pictures) if digest is not None}
     return Report(
         edgevision=__version__,
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
@@ -178,6 +181,7 @@ def benchmark(
         noise_floor=measured.noise_floor,
         before=measured.before,
         after=measured.after,
+        thumbnails=make_thumbnails(rows, files_of),
     )
 
 

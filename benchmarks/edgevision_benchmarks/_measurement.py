@@ -9,6 +9,7 @@ from typing import Any, Optional
 from edgevision_device import Percentiles
 
 from ._cost import Cost
+from ._flips import Flip
 from ._histogram import Histogram
 from ._mlperf import SingleStream
 from ._speed import Speed, TimeRatio
@@ -72,16 +73,23 @@ class Paired:
     Attributes:
         reference: name of the first file.
         difference: `a` is the first file, `b` this one.
-        flips: pictures whose label differs.
+        flips: how many pictures' labels differ.
+        flipped: these pictures, worst first; empty of a report that was written before they were told.
     """
 
     reference: str
     difference: PairedDifference
     flips: int
+    flipped: tuple[Flip, ...] = ()
 
     def to_record(self) -> dict[str, Any]:
         """Return it as JSON types."""
-        return {"reference": self.reference, "flips": self.flips, **self.difference.to_record()}
+        return {
+            "reference": self.reference,
+            "flips": self.flips,
+            **self.difference.to_record(),
+            "flipped": [flip.to_record() for flip in self.flipped],
+        }
 
 
 @dataclass(frozen=True)

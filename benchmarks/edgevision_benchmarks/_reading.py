@@ -107,6 +107,8 @@ def _build(kind: type[Any], record: dict[str, Any], where: str) -> Any:
     keys = _KEYS.get(kind, {})
     values: dict[str, Any] = {}
     for field in dataclasses.fields(kind):
+        if not field.compare:
+            continue  # not in a record: what stands there under this name is somebody else's
         key, hint = keys.get(field.name, field.name), hints[field.name]
         place = f"{where}.{key}" if where else key
         if key in record:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Optional
 
 from ._conditions import Conditions
@@ -81,6 +81,7 @@ class Report:
         command: what was typed, quoted for a shell; None from Python.
         noise_floor: the first file's time against its own, timed as two in the same rounds; None for a single file.
         before, after: the machine when the files were open and warm, and when they had been timed.
+        thumbnails: SHA-256 of a picture → `data:` address, of the flips that `report.html` shows; not in `report.json`.
     """
 
     edgevision: str
@@ -93,6 +94,7 @@ class Report:
     noise_floor: Optional[TimeRatio] = None
     before: Optional[MachineState] = None
     after: Optional[MachineState] = None
+    thumbnails: dict[str, str] = field(default_factory=dict[str, str], compare=False, repr=False)
 
     @property
     def measured(self) -> list[tuple[FileResult, Measurement]]:

@@ -15,6 +15,7 @@ from edgevision_device import Percentiles
 
 from ._child import Request
 from ._cost import Cost
+from ._flips import Flip, worst_first
 from ._histogram import Histogram
 from ._load import MachineState, throttled_between
 from ._measurement import Measurement, Paired
@@ -26,7 +27,7 @@ from ._statistics import Accuracy, compare_paired
 from ._threads import recommend, time_threads
 from ._timing import OnProgress, Timing, mean_of, time_files
 
-__all__ = ["Extras", "Measured", "OnProgress", "measure_all"]
+__all__ = ["Extras", "Known", "Measured", "OnProgress", "measure_all"]
 
 #: A drift by less than this factor is none, where no file was timed as two to tell.
 _DRIFT = 1.05
@@ -41,6 +42,15 @@ class Extras:
 
     thread_counts: Sequence[int] = ()
     mlperf: bool = False
+
+
+@dataclass(frozen=True)
+class Known:
+    """A picture that all files are asked about: what to call it, SHA-256 of its file, and what it shows."""
+
+    name: str
+    sha256: Optional[str]
+    label: str
 
 
 @dataclass(frozen=True)
@@ -60,8 +70,12 @@ class Measured:
     after: MachineState
 
 
-def measure_all(requests: Mapping[str, Request], settings: Settings, tell: OnProgress, extras: Extras) -> Measured:
+def measure_all(
+    requests: Mapping[str, Request], pictures: Sequence[Known], settings: Settings, tell: OnProgress, extras: Extras
+) -> Measured:
     """Open every file, time all of them in turns, then ask one after the other for the rest.
+
+    `pictures` are those of each request, in its order.
 
     Two interpreters never run at the same time: they would share cores, caches and heat.
     """
@@ -87,7 +101,7 @@ def measure_all(requests: Mapping[str, Request], settings: Settings, tell: OnPro
                     errors[name] = str(error)
                 processes[name].close()
             tell(name, "failed" if name in errors else "done", 1, 1)
-    return _conclude(requests, settings, timing, answers, errors)
+    return _conclude(requests, pictures, settings, timing, answers, errors)
 
 
 def _ask(name: str, request: Request, process: Process, settings: Settings, tell: OnProgress, extras: Extras) -> Answer:
@@ -107,6 +121,7 @@ def _ask(name: str, request: Request, process: Process, settings: Settings, tell
 
 def _conclude(
     requests: Mapping[str, Request],
+    pictures: Sequence[Known],
     settings: Settings,
     timing: Timing,
     answers: Mapping[str, Answer],
@@ -116,8 +131,7 @@ def _conclude(
     files: dict[str, Union[Measurement, str]] = {}
     for name in requests:
         if name in answers:
-            labels = [label for _, label in requests[name].pictures]
-            files[name] = _measurement(name, labels, settings, timing, answers)
+            files[name] = _measurement(name, pictures, settings, timing, answers)
         elif name in errors:
             files[name] = errors[name]
     # A picture that cannot be decoded is so for every file.
@@ -126,7 +140,7 @@ def _conclude(
 
 
 def _measurement(
-    name: str, labels: Sequence[str], settings: Settings, timing: Timing, answers: Mapping[str, Answer]
+    name: str, pictures: Sequence[Known], settings: Settings, timing: Timing, answers: Mapping[str, Answer]
 ) -> Measurement:
     answer, rounds, seed = answers[name], timing.rounds[name], settings.seed
     span = _DRIFT if timing.noise_floor is None else timing.noise_floor.span
@@ -151,7 +165,7 @@ def _measurement(
         energy_mj=timing.energy_mj[name],
         cost=None if answer["cost"] is None else Cost(**answer["cost"]),
         top5=None if right is None else Accuracy(right, sum(each is not None for each in answer["predicted"])),
-        paired=_paired(answers, name, labels),
+        paired=_paired(answers, name, pictures),
         drift=drift,
         drifted=drift is not None and beyond(drift, span) != "no difference",
     )
@@ -181,16 +195,22 @@ def _speed(name: str, timing: Timing, seed: int) -> Optional[Speed]:
     return Speed(timing.reference, ratio, judge(ratio, timing.noise_floor))
 
 
-def _paired(answers: Mapping[str, Answer], name: str, labels: Sequence[str]) -> Optional[Paired]:
+def _paired(answers: Mapping[str, Answer], name: str, pictures: Sequence[Known]) -> Optional[Paired]:
     """Compare what a file calls the pictures with what the first of `answers` does."""
     first = next(iter(answers))
     if name == first:
         return None
-    # What cannot be decoded is None for both.
-    told = zip(answers[first]["predicted"], answers[name]["predicted"], labels)
-    pairs = [(a, b, label) for a, b, label in told if a is not None]
-    right_a, right_b = (np.array([pair[side] == pair[2] for pair in pairs], np.bool_) for side in (0, 1))
-    return Paired(first, compare_paired(right_a, right_b), sum(a != b for a, b, _ in pairs))
+    a, b = answers[first], answers[name]
+    # Of every picture; what cannot be decoded is None for both.
+    told = [
+        Flip(picture.name, picture.sha256 or "", picture.label, *each)
+        for picture, *each in zip(pictures, a["predicted"], a["scores"], b["predicted"], b["scores"])
+        if each[0] is not None
+    ]
+    right_a = np.array([each.answer_a == each.label for each in told], np.bool_)
+    right_b = np.array([each.answer_b == each.label for each in told], np.bool_)
+    flipped = worst_first(each for each in told if each.answer_a != each.answer_b)
+    return Paired(first, compare_paired(right_a, right_b), len(flipped), tuple(flipped))
 
 
 def _known(own: Optional[float], before: Optional[float], after: Optional[float]) -> Optional[float]:
