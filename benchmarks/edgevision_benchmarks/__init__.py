@@ -14,7 +14,8 @@ write_report(report, "report")
     edgevision, created   the version that measured, and when (UTC, ISO 8601)
     command               what was typed, or null
     conditions            board, cpu, cores, architecture, userland_bits, memory_bytes, system, kernel, python,
-                          governor, numpy; null where the system does not say
+                          governor, numpy, int8_instructions (those for dot products of int8 that the processor has);
+                          null where the system does not say
     pictures              name, split, sha256 (`edgevision_device.hash_pictures`), count, labels, skipped (a line each)
     settings              warmup_runs, warmup_limit_s, runs, runs_limit_s, least_runs; confidence of every interval;
                           rounds: about so many turns a file; seed: of their order and of every bootstrap
@@ -27,6 +28,9 @@ write_report(report, "report")
     files                 one object a file, in order:
       path, name, size_bytes, sha256, format, recipe, warnings
       error               why it was not measured, or null
+      not_faster          null, or of an int8 file that is not faster than its float counterpart: than (its name),
+                          ratio, ratio_low, ratio_high, rounds, verdict, because (what is known to cause it and
+                          holds here)
       measured            null, or:
         runtime, runtime_version, threads
         pictures, right   how many were classified, and how many got their own label
@@ -58,7 +62,9 @@ write_report(report, "report")
         mlperf            null, or: passes (two: count, p50_ms, p90_ms, p99_ms, duration_s), difference_share of the
                           larger p90 over the smaller, repeated (within 5 %)
         cost              of a .tflite: parameters and macs (convolutions and matrix products), operators, delegated (of
-                          these, to XNNPACK by default), partitions (the parts that it runs); else null
+                          these, to XNNPACK by default), partitions (the parts that it runs), outside (kinds of
+                          operators that no delegate runs), kernels ({what convolutions and products compute in:
+                          how many}: float32, int8, uint8, int16 activations, or hybrid); else null
         energy_mj         millijoules of a run, beyond those of the idle processor (before and after); null if not
                           measured: not on x86, counters that only root may read, turns of less than half a second
         opencv            its version
@@ -100,6 +106,7 @@ from ._outputs import write_report
 from ._reading import read_report
 from ._report import FileResult, Pictures, Report
 from ._rounds import Settings
+from ._slowness import NotFaster
 from ._speed import Speed, TimeRatio
 from ._statistics import (
     Accuracy,
@@ -142,6 +149,7 @@ __all__ = [
     "Merged",
     "MergedRow",
     "MergedTable",
+    "NotFaster",
     "OnProgress",
     "Paired",
     "PairedDifference",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ._measurement import Measurement
 from ._report import Report
+from ._slowness import not_faster
 from ._speed import LEAST_ROUNDS, TimeRatio
 from ._text import ms_text, ratio_text
 
@@ -49,7 +50,10 @@ def general_notes(report: Report) -> list[str]:
 
 def file_notes(report: Report) -> dict[str, list[str]]:
     """Return by name what holds for one file: how it compares, and what it costs."""
+    slow = not_faster(report)
     told = {file.name: _of_file(found) for file, found in report.measured}
+    for name, why in slow.items():
+        told[name].append(why.describe())
     return {name: lines for name, lines in told.items() if lines}
 
 

@@ -10,6 +10,7 @@ from ._conditions import Conditions
 from ._load import MachineState
 from ._measurement import Measurement
 from ._rounds import Settings
+from ._slowness import NotFaster, not_faster
 from ._speed import TimeRatio
 from ._statistics import CONFIDENCE
 
@@ -103,6 +104,7 @@ class Report:
 
     def to_record(self) -> dict[str, Any]:
         """Return the record that `report.json` holds: see the package's docstring."""
+        slow = not_faster(self)
         pictures = dataclasses.asdict(self.pictures)
         pictures["labels"], pictures["skipped"] = list(self.pictures.labels), list(self.pictures.skipped)
         return {
@@ -116,11 +118,11 @@ class Report:
             "noise_floor": None if self.noise_floor is None else self.noise_floor.to_record(),
             "before": None if self.before is None else dataclasses.asdict(self.before),
             "after": None if self.after is None else dataclasses.asdict(self.after),
-            "files": [_file_record(file) for file in self.files],
+            "files": [_file_record(file, slow.get(file.name)) for file in self.files],
         }
 
 
-def _file_record(file: FileResult) -> dict[str, Any]:
+def _file_record(file: FileResult, slow: Optional[NotFaster]) -> dict[str, Any]:
     return {
         "path": file.path,
         "name": file.name,
@@ -130,5 +132,6 @@ def _file_record(file: FileResult) -> dict[str, Any]:
         "recipe": file.recipe,
         "warnings": list(file.warnings),
         "error": file.error,
+        "not_faster": None if slow is None else slow.to_record(),
         "measured": None if file.measured is None else file.measured.to_record(),
     }

@@ -163,7 +163,7 @@ def _measurement(
         thread_sweep=recommend(answer["threads"], seed, span) if "threads" in answer else None,
         mlperf=SingleStream((streams[0], streams[1])) if streams else None,
         energy_mj=timing.energy_mj[name],
-        cost=None if answer["cost"] is None else Cost(**answer["cost"]),
+        cost=_cost(answer["cost"]),
         top5=None if right is None else Accuracy(right, sum(each is not None for each in answer["predicted"])),
         paired=_paired(answers, name, pictures),
         drift=drift,
@@ -211,6 +211,13 @@ def _paired(answers: Mapping[str, Answer], name: str, pictures: Sequence[Known])
     right_b = np.array([each.answer_b == each.label for each in told], np.bool_)
     flipped = worst_first(each for each in told if each.answer_a != each.answer_b)
     return Paired(first, compare_paired(right_a, right_b), len(flipped), tuple(flipped))
+
+
+def _cost(record: Optional[dict[str, Any]]) -> Optional[Cost]:
+    if record is None:
+        return None
+    values: dict[str, Any] = {**record, "outside": tuple(record["outside"])}
+    return Cost(**values)
 
 
 def _known(own: Optional[float], before: Optional[float], after: Optional[float]) -> Optional[float]:
