@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Optional
 
-from edgevision_device import add_foreign_arguments, add_runtime_arguments, describe_foreign
+from edgevision_device import UsageError, add_foreign_arguments, add_runtime_arguments, describe_foreign
 
 from ._commands.gate import add_gate, print_verdicts
 from ._gate import judge
 from ._measure import benchmark
-from ._outputs import check_report, to_json, write_report
+from ._outputs import UNFINISHED, check_report, to_json, write_report
 from ._turns import OnProgress
 
 __all__ = ["add_arguments", "run"]
@@ -44,6 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the order in which files take turns")
     add_runtime_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print the report as JSON instead of the table")
+    parser.add_argument(
+        "--resume", action="store_true", help="go on with a benchmark that was killed: same command, same --out"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace a report in --out")
     parser.add_argument(
         "--whole",
@@ -65,7 +68,9 @@ def run(args: argparse.Namespace, data_name: Optional[str] = None) -> int:
 
     out = None if args.out is None else Path(args.out)
     if out is not None:
-        check_report(out, overwrite=args.overwrite)
+        check_report(out, overwrite=args.overwrite, resume=args.resume)
+    elif args.resume:
+        raise UsageError("--resume goes on with what lies in a report's folder; name it with --out")
     given = describe_foreign("foreign", args.labels, args.resize, args.pixels, args.color_order, args.logits)
     with _progress(args.files) as on_progress:
         report = benchmark(
@@ -83,11 +88,15 @@ def run(args: argparse.Namespace, data_name: Optional[str] = None) -> int:
             whole=args.whole,
             data_name=data_name,
             command=shlex.join(args.command_line),
+            unfinished=None if out is None else out / UNFINISHED,
+            resume=args.resume,
             on_progress=on_progress,
         )
     for line in report.pictures.skipped:
         print(f"skipped: {line}", file=sys.stderr)
     written = [] if out is None else write_report(report, out, overwrite=args.overwrite)
+    if out is not None:
+        (out / UNFINISHED).unlink(missing_ok=True)
     if args.json:
         sys.stdout.write(to_json(report))
     else:

@@ -27,6 +27,7 @@ from ._child import Request
 from ._conditions import read_conditions
 from ._data import choose_split, digest_files, find_known, held_out, refuse_seen, seen_pictures
 from ._flips_section import make_thumbnails
+from ._journal import Journal
 from ._report import FileResult, Pictures, Report
 from ._rounds import Settings
 from ._turns import Extras, Known, OnProgress, measure_all
@@ -65,6 +66,8 @@ def benchmark(
     whole: bool = False,
     data_name: Optional[str] = None,
     command: Optional[str] = None,
+    unfinished: Optional[StrPath] = None,
+    resume: bool = False,
     on_progress: Optional[OnProgress] = None,
 ) -> Report:
     """Measure accuracy, latency and memory of model files on a folder of labelled pictures.
@@ -89,6 +92,8 @@ def benchmark(
         strict: raise PictureError at a picture that cannot be decoded, instead of skipping it.
         data_name: what the report calls the pictures; default: the folder.
         command: what the report says made it.
+        unfinished: a file to keep what is finished in, should this be killed; whoever called deletes it.
+        resume: go on with what is kept there, if anything is; it must be of the same files, pictures and settings.
         on_progress: told what is being done.
 
     Returns:
@@ -144,7 +149,16 @@ def benchmark(
             )
     extras = Extras(tuple(dict.fromkeys(thread_sweep)), mlperf)
     known = [Known(name, digest, each.label) for name, digest, each in zip(names, digests, pictures)]
-    measured = measure_all(requests, known, settings, tell, extras)
+    asked = {
+        "files": [(each.row.name, each.row.sha256, each.given) for each in candidates],
+        "pictures": sha256,
+        "settings": dataclasses.asdict(settings),
+        "extras": dataclasses.asdict(extras),
+        "runtime": [runtime, threads],
+        "conditions": dataclasses.asdict(read_conditions()),
+    }
+    journal = Journal(None if unfinished is None else Path(unfinished), asked, resume=resume)
+    measured = measure_all(requests, known, settings, tell, extras, journal)
     rows: list[FileResult] = []
     for each in candidates:
         row = each.row

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Callable, Optional
 
 from ._energy import EnergyMeter, energy_of_runs
@@ -44,6 +44,11 @@ class Timing:
     noise_floor: Optional[TimeRatio]
     before: MachineState
     after: MachineState
+
+    def to_record(self) -> dict[str, Any]:
+        """Return it as JSON types."""
+        floor = None if self.noise_floor is None else self.noise_floor.to_record()
+        return {**asdict(self), "noise_floor": floor}
 
     @property
     def reference(self) -> str:

@@ -17,6 +17,7 @@ from ._child import Request
 from ._cost import Cost
 from ._flips import Flip, worst_first
 from ._histogram import Histogram
+from ._journal import Journal
 from ._load import MachineState, throttled_between
 from ._measurement import Measurement, Paired
 from ._mlperf import LEAST_RUNS, LEAST_S, SingleStream, StreamPass
@@ -24,7 +25,7 @@ from ._processes import ChildError, Process
 from ._rounds import Rounds, Settings
 from ._speed import LEAST_ROUNDS, Speed, TimeRatio, beyond, drift_of, judge, percentile_intervals, time_ratio
 from ._statistics import Accuracy, compare_paired
-from ._threads import recommend, time_threads
+from ._threads import ThreadSweep, recommend, time_threads
 from ._timing import OnProgress, Timing, mean_of, time_files
 
 __all__ = ["Extras", "Known", "Measured", "OnProgress", "measure_all"]
@@ -40,7 +41,7 @@ Answer = dict[str, Any]
 class Extras:
     """What to measure of each file beside the turns; see `benchmark`."""
 
-    thread_counts: Sequence[int] = ()
+    thread_counts: tuple[int, ...] = ()
     mlperf: bool = False
 
 
@@ -71,16 +72,19 @@ class Measured:
 
 
 def measure_all(
-    requests: Mapping[str, Request], pictures: Sequence[Known], settings: Settings, tell: OnProgress, extras: Extras
+    requests: Mapping[str, Request],
+    pictures: Sequence[Known],
+    settings: Settings,
+    tell: OnProgress,
+    extras: Extras,
+    journal: Journal,
 ) -> Measured:
     """Open every file, time all of them in turns, then ask one after the other for the rest.
 
-    `pictures` are those of each request, in its order.
+    `pictures` are those of each request, in its order. What the journal holds already is not done again.
 
     Two interpreters never run at the same time: they would share cores, caches and heat.
     """
-    errors: dict[str, str] = {}
-    answers: dict[str, Answer] = {}
     with ExitStack() as stack:
         processes: dict[str, Process] = {}
 
@@ -91,16 +95,23 @@ def measure_all(
             processes.setdefault(name, process)
             return process
 
-        timing = time_files({name: partial(start, name, each) for name, each in requests.items()}, settings, tell)
-        errors.update(timing.errors)
+        timing = journal.timing
+        if timing is None:
+            timing = time_files({name: partial(start, name, each) for name, each in requests.items()}, settings, tell)
+            journal.keep_timing(timing)
+        errors = dict(timing.errors)
         for name, request in requests.items():
-            if name in timing.rounds:
+            if name in timing.rounds and name not in journal.answers:
                 try:
-                    answers[name] = _ask(name, request, processes[name], settings, tell, extras)
+                    process = processes.get(name) or start(name, request)
+                    journal.keep_answer(name, _ask(name, request, process, settings, tell, extras))
                 except ChildError as error:
                     errors[name] = str(error)
-                processes[name].close()
+                if name in processes:
+                    processes[name].close()
             tell(name, "failed" if name in errors else "done", 1, 1)
+    # Not in the order in which they were finished.
+    answers = {name: journal.answers[name] for name in requests if name in journal.answers}
     return _conclude(requests, pictures, settings, timing, answers, errors)
 
 
@@ -160,7 +171,7 @@ def _measurement(
         others_share=_known(load.others_share, before.others_share, after.others_share),
         steal_share=_known(load.steal_share, before.steal_share, after.steal_share),
         throttled=throttled_between(before, after),
-        thread_sweep=recommend(answer["threads"], seed, span) if "threads" in answer else None,
+        thread_sweep=_sweep(answer.get("threads"), seed, span),
         mlperf=SingleStream((streams[0], streams[1])) if streams else None,
         energy_mj=timing.energy_mj[name],
         cost=_cost(answer["cost"]),
@@ -211,6 +222,16 @@ def _paired(answers: Mapping[str, Answer], name: str, pictures: Sequence[Known])
     right_b = np.array([each.answer_b == each.label for each in told], np.bool_)
     flipped = worst_first(each for each in told if each.answer_a != each.answer_b)
     return Paired(first, compare_paired(right_a, right_b), len(flipped), tuple(flipped))
+
+
+def _sweep(
+    threads: Optional[Mapping[Any, Mapping[Any, Sequence[float]]]], seed: int, span: float
+) -> Optional[ThreadSweep]:
+    # The numbers of threads and of rounds are texts if they come from a file.
+    if threads is None:
+        return None
+    rounds = {int(count): {int(n): list(each) for n, each in found.items()} for count, found in threads.items()}
+    return recommend(rounds, seed, span)
 
 
 def _cost(record: Optional[dict[str, Any]]) -> Optional[Cost]:
