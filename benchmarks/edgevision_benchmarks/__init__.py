@@ -61,6 +61,8 @@ write_report(report, "report")
                           both, and verdict: faster, slower, no difference; null if there were too few rounds
         mlperf            null, or: passes (two: count, p50_ms, p90_ms, p99_ms, duration_s), difference_share of the
                           larger p90 over the smaller, repeated (within 5 %)
+        sustained         null, or of runs without a pause: duration_s, burst_p50_ms and sustained_p50_ms (of the first
+                          and the last third), ratio, ratio_low, ratio_high, rounds, differs (beyond the noise floor)
         cost              of a .tflite: parameters and macs (convolutions and matrix products), operators, delegated (of
                           these, to XNNPACK by default), partitions (the parts that it runs), outside (kinds of
                           operators that no delegate runs), kernels ({what convolutions and products compute in:
@@ -117,6 +119,7 @@ from ._statistics import (
     unpaired_interval,
     wilson_interval,
 )
+from ._sustained import Sustained
 from ._table import print_table
 from ._text import printable
 from ._threads import ThreadCount, ThreadSweep
@@ -160,6 +163,7 @@ __all__ = [
     "SingleStream",
     "Speed",
     "StreamPass",
+    "Sustained",
     "ThreadCount",
     "ThreadSweep",
     "TimeRatio",

@@ -41,6 +41,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="time each file as MLPerf's single stream too: p90 of at least 1,024 runs and 60 s, and again",
     )
+    parser.add_argument(
+        "--sustained",
+        type=float,
+        metavar="SECONDS",
+        help="let each file run so long without a pause too, and say whether it slows down",
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the order in which files take turns")
     add_runtime_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print the report as JSON instead of the table")
@@ -83,6 +89,7 @@ def run(args: argparse.Namespace, data_name: Optional[str] = None) -> int:
             seed=args.seed,
             thread_sweep=args.thread_sweep,
             mlperf=args.mlperf,
+            sustained_s=args.sustained,
             given=given,
             strict=args.strict,
             whole=args.whole,

@@ -61,6 +61,7 @@ def benchmark(
     seed: int = 0,
     thread_sweep: Sequence[int] = (),
     mlperf: bool = False,
+    sustained_s: Optional[float] = None,
     given: Optional[Metadata] = None,
     strict: bool = False,
     whole: bool = False,
@@ -85,6 +86,7 @@ def benchmark(
         seed: of the order in which files take turns, and of every bootstrap.
         thread_sweep: time each file with these numbers of threads too, in turns, and recommend one.
         mlperf: time each file as MLPerf's single stream too: p90 of at least 1,024 runs and 60 s, and again.
+        sustained_s: let each file run without a pause for so long too, and compare the end with the beginning.
         given: what to assume of files that edgevision did not write.
         whole: take all pictures of `folder/<label>/`, also those that a file was trained or calibrated on. By default
             a folder that a file was made from is measured on the test part of its split by content, and any picture
@@ -110,6 +112,8 @@ def benchmark(
     for count in (threads, *thread_sweep):
         if count is not None and not 1 <= count <= 256:
             raise UsageError(f"threads must lie between 1 and 256, got {count}")
+    if sustained_s is not None and not 0 < sustained_s <= 86400:
+        raise UsageError(f"seconds without a pause must be more than 0 and at most 86400, got {sustained_s:g}")
     if runtime is not None:
         require_known("runtime", runtime, sorted({name for names in RUNTIMES.values() for name in names}))
     candidates = _open_all(files, given)
@@ -147,7 +151,7 @@ def benchmark(
                 warmup_limit_s=settings.warmup_limit_s,
                 pictures=[(str(picture.path), picture.label) for picture in pictures],
             )
-    extras = Extras(tuple(dict.fromkeys(thread_sweep)), mlperf)
+    extras = Extras(tuple(dict.fromkeys(thread_sweep)), mlperf, sustained_s)
     known = [Known(name, digest, each.label) for name, digest, each in zip(names, digests, pictures)]
     asked = {
         "files": [(each.row.name, each.row.sha256, each.given) for each in candidates],

@@ -14,6 +14,7 @@ from ._histogram import Histogram
 from ._mlperf import SingleStream
 from ._speed import Speed, TimeRatio
 from ._statistics import Accuracy, PairedDifference
+from ._sustained import Sustained
 from ._threads import ThreadSweep
 
 __all__ = ["LabelScores", "Measurement", "Paired"]
@@ -126,6 +127,7 @@ class Measurement:
         cost: of a `.tflite` file.
         energy_mj: of a run, beyond that of the idle processor; None if not measured.
         histogram: of the runs that `latency` counts; None of a report that was written before there were any.
+        sustained: runs without a pause; None if not asked for.
         drifted: whether that is beyond the noise floor, or beyond 5 % where there is none.
     """
 
@@ -161,6 +163,7 @@ class Measurement:
     cost: Optional[Cost] = None
     energy_mj: Optional[float] = None
     histogram: Optional[Histogram] = None
+    sustained: Optional[Sustained] = None
 
     @property
     def disturbed(self) -> tuple[str, ...]:
@@ -176,6 +179,8 @@ class Measurement:
             lines.append(
                 f"drifted: its last runs took {abs(change):.0%} {'longer' if change > 0 else 'less'} than its first"
             )
+        if self.sustained is not None and self.sustained.differs:
+            lines.append(self.sustained.describe())
         return tuple(lines)
 
     @property
@@ -250,6 +255,7 @@ class Measurement:
             "mlperf": None if self.mlperf is None else self.mlperf.to_record(),
             "cost": None if self.cost is None else self.cost.to_record(),
             "energy_mj": self.energy_mj,
+            "sustained": None if self.sustained is None else self.sustained.to_record(),
             "histogram": None if self.histogram is None else self.histogram.to_record(),
             "disturbed": list(self.disturbed),
             "confusion": self.confusion,

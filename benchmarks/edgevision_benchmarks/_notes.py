@@ -67,6 +67,8 @@ def _of_file(found: Measurement) -> list[str]:
         lines.append(f"against {found.paired.reference}: top-1 {found.paired.difference.describe()}; {flips}")
     if found.mlperf is not None:
         lines.append(f"MLPerf's single stream, {found.mlperf.describe()}")
+    if found.sustained is not None and not found.sustained.differs:
+        lines.append(found.sustained.describe())
     if found.cost is not None:
         cost = found.cost
         parts = f"{cost.delegated}, in {cost.partitions} part{'s' * (cost.partitions > 1)}"

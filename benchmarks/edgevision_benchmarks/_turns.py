@@ -25,6 +25,7 @@ from ._processes import ChildError, Process
 from ._rounds import Rounds, Settings
 from ._speed import LEAST_ROUNDS, Speed, TimeRatio, beyond, drift_of, judge, percentile_intervals, time_ratio
 from ._statistics import Accuracy, compare_paired
+from ._sustained import compare_windows
 from ._threads import ThreadSweep, recommend, time_threads
 from ._timing import OnProgress, Timing, mean_of, time_files
 
@@ -43,6 +44,7 @@ class Extras:
 
     thread_counts: tuple[int, ...] = ()
     mlperf: bool = False
+    sustained_s: Optional[float] = None
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,9 @@ def _ask(name: str, request: Request, process: Process, settings: Settings, tell
         for number in range(2):
             tell(name, "single stream", number, 2)
             answer["streams"].append(process.stream(LEAST_RUNS, LEAST_S))
+    if extras.sustained_s is not None:
+        tell(name, "sustained", 0, 1)
+        answer["sustained"] = {"s": extras.sustained_s, "windows_p50_ms": process.sustain(extras.sustained_s)}
     process.close()
     if extras.thread_counts:
         tell(name, "threads", 0, 1)
@@ -158,7 +163,7 @@ def _measurement(
     load, before, after = timing.loads[name], timing.before, timing.after
     drift = drift_of(rounds, seed)
     streams = [StreamPass(Percentiles(**each["latency"]), each["duration_s"]) for each in answer.get("streams", ())]
-    right = answer["top5_right"]
+    right, spells = answer["top5_right"], answer.get("sustained")
     return Measurement(
         **_times(timing.opened[name], rounds, seed),
         confusion=answer["confusion"],
@@ -172,6 +177,7 @@ def _measurement(
         steal_share=_known(load.steal_share, before.steal_share, after.steal_share),
         throttled=throttled_between(before, after),
         thread_sweep=_sweep(answer.get("threads"), seed, span),
+        sustained=None if spells is None else compare_windows(spells["s"], spells["windows_p50_ms"], seed, span),
         mlperf=SingleStream((streams[0], streams[1])) if streams else None,
         energy_mj=timing.energy_mj[name],
         cost=_cost(answer["cost"]),
