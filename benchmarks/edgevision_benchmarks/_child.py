@@ -4,8 +4,8 @@ A process of its own, because a peak of memory and a first run happen once in a 
 dies on a damaged file takes its process along. It does nothing unless asked: other files are timed meanwhile.
 
 The first line is a `Request`, each further one a question: `{"do": "time", "runs": N}`, `{"do": "finish"}`,
-`{"do": "sustain", "duration_s": SECONDS}`, or `{"do": "stream", "least_runs": N, "least_s": SECONDS}`. Each is answered,
-the first one when the file is open and warm: any number of `{"stage", "done", "total"}`, then one `{"result"}` or
+`{"do": "sustain", "duration_s": SECONDS}`, or `{"do": "stream", "least_runs": N, "least_s": SECONDS}`. Each is
+answered, the first one when the file is open and warm: any number of `{"stage", "done", "total"}`, then one `{"result"}` or
 `{"error"}`; none of the last two means that the process died.
 """
 
