@@ -5,8 +5,8 @@ dies on a damaged file takes its process along. It does nothing unless asked: ot
 
 The first line is a `Request`, each further one a question: `{"do": "time", "runs": N}`, `{"do": "finish"}`,
 `{"do": "sustain", "duration_s": SECONDS}`, or `{"do": "stream", "least_runs": N, "least_s": SECONDS}`. Each is
-answered, the first one when the file is open and warm: any number of `{"stage", "done", "total"}`, then one `{"result"}` or
-`{"error"}`; none of the last two means that the process died.
+answered, the first one when the file is open and warm: any number of `{"stage", "done", "total"}`, then one
+`{"result"}` or `{"error"}`; none of the last two means that the process died.
 """
 
 from __future__ import annotations
