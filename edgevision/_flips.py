@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgevision_benchmarks import PairedDifference, compare_paired
+from edgevision_benchmarks import Flip, PairedDifference, compare_paired, group_alike, worst_first
 from edgevision_device import FileError, write_atomically
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from ._pictures import Pictures
 
-__all__ = ["Answers", "Comparison", "Flip", "compare_answers", "grouped"]
+__all__ = ["Answers", "Comparison", "PlacedFlip", "compare_answers", "grouped"]
 
 _COLUMNS = ("picture", "sha256", "label", "answer", "score")
 
@@ -86,28 +86,11 @@ class Answers:
 
 
 @dataclass(frozen=True)
-class Flip:
-    """A picture whose label differs between two classifiers.
+class PlacedFlip(Flip):
+    """A flip, and which picture it is of each one's."""
 
-    Attributes:
-        kind: `lost` (a is right, b is not), `gained` (the other way round) or `neither` (two wrong labels).
-        place_a, place_b: which picture it is of each one's.
-    """
-
-    picture: str
-    sha256: str
-    label: str
-    kind: str
-    answer_a: str
-    score_a: float
-    answer_b: str
-    score_b: float
     place_a: int
     place_b: int
-
-    def to_record(self) -> dict[str, Any]:
-        """Return it as JSON types."""
-        return {name: value for name, value in self.__dict__.items() if not name.startswith("place_")}
 
 
 @dataclass(frozen=True)
@@ -124,7 +107,7 @@ class Comparison:
     a: str
     b: str
     difference: PairedDifference
-    flips: tuple[Flip, ...]
+    flips: tuple[PlacedFlip, ...]
 
     def count(self, kind: str) -> int:
         """Return how many flips are of this kind."""
@@ -151,15 +134,8 @@ def grouped(compared: Sequence[Comparison]) -> list[tuple[Comparison, list[str]]
     Returns:
         the first of each group, and the names of all in it.
     """
-    groups: list[tuple[Comparison, list[str]]] = []
-    for each in compared:
-        for first, names in groups:
-            if (first.a, first.difference, first.flips) == (each.a, each.difference, each.flips):
-                names.append(each.b)
-                break
-        else:
-            groups.append((each, [each.b]))
-    return groups
+    groups = group_alike(compared, lambda each: (each.a, each.difference, each.flips))
+    return [(group[0], [each.b for each in group]) for group in groups]
 
 
 def compare_answers(name_a: str, a: Answers, name_b: str, b: Answers) -> Comparison:
@@ -177,26 +153,18 @@ def compare_answers(name_a: str, a: Answers, name_b: str, b: Answers) -> Compari
     places_a, places_b = np.array(pairs, np.int64).reshape(-1, 2).T
     difference = compare_paired(a.right[places_a], b.right[places_b])
     flips = [_flip(a, b, *pair) for pair in pairs if a.answers[pair[0]] != b.answers[pair[1]]]
-    return Comparison(name_a, name_b, difference, tuple(sorted(flips, key=_badness)))
+    return Comparison(name_a, name_b, difference, tuple(worst_first(flips)))
 
 
-def _flip(a: Answers, b: Answers, place_a: int, place_b: int) -> Flip:
-    label, answer_a, answer_b = b.labels[place_b], a.answers[place_a], b.answers[place_b]
-    return Flip(
+def _flip(a: Answers, b: Answers, place_a: int, place_b: int) -> PlacedFlip:
+    return PlacedFlip(
         picture=b.pictures[place_b],
         sha256=b.hashes[place_b],
-        label=label,
-        kind="lost" if answer_a == label else "gained" if answer_b == label else "neither",
-        answer_a=answer_a,
+        label=b.labels[place_b],
+        answer_a=a.answers[place_a],
         score_a=float(a.scores[place_a]),
-        answer_b=answer_b,
+        answer_b=b.answers[place_b],
         score_b=float(b.scores[place_b]),
         place_a=place_a,
         place_b=place_b,
     )
-
-
-def _badness(flip: Flip) -> tuple[int, float]:
-    order = ("lost", "neither", "gained").index(flip.kind)
-    # Of what was gained, the surest old mistakes first.
-    return order, -(flip.score_a if flip.kind == "gained" else flip.score_b)

@@ -14,7 +14,8 @@ write_report(report, "report")
     edgevision, created   the version that measured, and when (UTC, ISO 8601)
     command               what was typed, or null
     conditions            board, cpu, cores, architecture, userland_bits, memory_bytes, system, kernel, python,
-                          governor, numpy; null where the system does not say
+                          governor, numpy, int8_instructions (those for dot products of int8 that the processor has);
+                          null where the system does not say
     pictures              name, split, sha256 (`edgevision_device.hash_pictures`), count, labels, skipped (a line each)
     settings              warmup_runs, warmup_limit_s, runs, runs_limit_s, least_runs; confidence of every interval;
                           rounds: about so many turns a file; seed: of their order and of every bootstrap
@@ -27,6 +28,9 @@ write_report(report, "report")
     files                 one object a file, in order:
       path, name, size_bytes, sha256, format, recipe, warnings
       error               why it was not measured, or null
+      not_faster          null, or of an int8 file that is not faster than its float counterpart: than (its name),
+                          ratio, ratio_low, ratio_high, rounds, verdict, because (what is known to cause it and
+                          holds here)
       measured            null, or:
         runtime, runtime_version, threads
         pictures, right   how many were classified, and how many got their own label
@@ -38,10 +42,14 @@ write_report(report, "report")
                           f1_share}
         paired            null for the first file, or against it: reference, flips (pictures whose label differs),
                           both_right, only_a_right, only_b_right, neither_right (a: the first file), difference_share,
-                          difference_low_share, difference_high_share, confidence, p, distinguishable, verdict
+                          difference_low_share, difference_high_share, confidence, p, distinguishable, verdict;
+                          flipped (the flips, worst first; empty in older reports): picture, sha256, label, kind (lost:
+                          only a is right, gained: only b is, neither), answer_a, score_a, answer_b, score_b
         open_ms, first_ms, warmup_runs
         latency           count, p50_ms, p90_ms, p99_ms of the timed runs; nearest rank
         latency_intervals p50_ms, p90_ms, p99_ms: low and high, from drawing the rounds anew; null if under 6 rounds
+        histogram         of the timed runs, null in older reports: low_ms (where each bin begins that holds any),
+                          counts (runs in it), bin_ratio (where it ends, over where it begins)
         warmup            count, p50_ms, p90_ms, p99_ms of the runs that warmed up, or null
         preprocess        the same of resizing one decoded picture; decide: of temperature and the best label
         thread_sweep      null, or counts: threads, latency, and ratio, ratio_low, ratio_high, rounds against the
@@ -53,8 +61,12 @@ write_report(report, "report")
                           both, and verdict: faster, slower, no difference; null if there were too few rounds
         mlperf            null, or: passes (two: count, p50_ms, p90_ms, p99_ms, duration_s), difference_share of the
                           larger p90 over the smaller, repeated (within 5 %)
+        sustained         null, or of runs without a pause: duration_s, burst_p50_ms and sustained_p50_ms (of the first
+                          and the last third), ratio, ratio_low, ratio_high, rounds, differs (beyond the noise floor)
         cost              of a .tflite: parameters and macs (convolutions and matrix products), operators, delegated (of
-                          these, to XNNPACK by default), partitions (the parts that it runs); else null
+                          these, to XNNPACK by default), partitions (the parts that it runs), outside (kinds of
+                          operators that no delegate runs), kernels ({what convolutions and products compute in:
+                          how many}: float32, int8, uint8, int16 activations, or hybrid); else null
         energy_mj         millijoules of a run, beyond those of the idle processor (before and after); null if not
                           measured: not on x86, counters that only root may read, turns of less than half a second
         opencv            its version
@@ -82,15 +94,21 @@ from ._compare import Comparison, FileComparison, compare_reports
 from ._conditions import Conditions, read_conditions
 from ._cost import Cost
 from ._data import refuse_seen, seen_pictures
+from ._flips import Flip, group_alike, worst_first
+from ._flips_page import FlipCard, FlipSection, FlipsPage, limit_flips, render_flips_page, thumbnail
 from ._gate import Gate, Verdict, judge, parse_gate
+from ._histogram import Histogram
 from ._html import render_html
 from ._load import MachineState
 from ._measure import benchmark
+from ._measurement import LabelScores, Measurement, Paired
 from ._merge import Device, Merged, MergedRow, MergedTable, merge, write_merged
 from ._mlperf import SingleStream, StreamPass
 from ._outputs import write_report
 from ._reading import read_report
-from ._report import FileResult, LabelScores, Measurement, Paired, Pictures, Report, Settings
+from ._report import FileResult, Pictures, Report
+from ._rounds import Settings
+from ._slowness import NotFaster
 from ._speed import Speed, TimeRatio
 from ._statistics import (
     Accuracy,
@@ -101,7 +119,9 @@ from ._statistics import (
     unpaired_interval,
     wilson_interval,
 )
+from ._sustained import Sustained
 from ._table import print_table
+from ._text import printable
 from ._threads import ThreadCount, ThreadSweep
 from ._turns import OnProgress
 
@@ -120,13 +140,19 @@ __all__ = [
     "Excluded",
     "FileComparison",
     "FileResult",
+    "Flip",
+    "FlipCard",
+    "FlipSection",
+    "FlipsPage",
     "Gate",
+    "Histogram",
     "LabelScores",
     "MachineState",
     "Measurement",
     "Merged",
     "MergedRow",
     "MergedTable",
+    "NotFaster",
     "OnProgress",
     "Paired",
     "PairedDifference",
@@ -137,6 +163,7 @@ __all__ = [
     "SingleStream",
     "Speed",
     "StreamPass",
+    "Sustained",
     "ThreadCount",
     "ThreadSweep",
     "TimeRatio",
@@ -148,21 +175,27 @@ __all__ = [
     "command",
     "compare_paired",
     "compare_reports",
+    "group_alike",
     "judge",
+    "limit_flips",
     "main",
     "mcnemar_p",
     "merge",
     "paired_interval",
     "parse_gate",
     "print_table",
+    "printable",
     "read_conditions",
     "read_report",
     "refuse_seen",
+    "render_flips_page",
     "render_html",
     "report_commands",
     "seen_pictures",
+    "thumbnail",
     "unpaired_interval",
     "wilson_interval",
+    "worst_first",
     "write_merged",
     "write_report",
 ]

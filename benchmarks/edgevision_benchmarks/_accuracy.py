@@ -17,9 +17,10 @@ MANY = 5
 
 @dataclass(frozen=True)
 class _Answer:
-    """The best labels of one picture, best first; or why it was skipped."""
+    """The best labels of one picture, best first, and the best one's score; or why it was skipped."""
 
     labels: tuple[str, ...]
+    score: float = 0.0
     skipped: Optional[str] = None
 
 
@@ -37,8 +38,8 @@ def classify_all(
         on_done: told from time to time how many pictures are done.
 
     Returns:
-        As JSON types: `confusion`, `predicted` (a label for each picture, None for one that was skipped), `top5_right`
-        (None for a file of few labels), `skipped`.
+        As JSON types: `confusion`, `predicted` and `scores` (a label for each picture and its score, None for one that
+        was skipped), `top5_right` (None for a file of few labels), `skipped`.
     """
     answers: list[Optional[_Answer]] = [None] * len(pictures)
     errors: list[BaseException] = []
@@ -73,9 +74,10 @@ def _answer(classifier: Classifier, picture: LabelledPicture) -> _Answer:
     try:
         decoded = read_picture(picture.path)
     except PictureError as error:
-        return _Answer((), str(error))
-    best = classifier.rank(classifier.run(classifier.preprocess(decoded)), MANY)
-    return _Answer(tuple(each.label for each in best))
+        return _Answer((), skipped=str(error))
+    scores = classifier.run(classifier.preprocess(decoded))
+    best = classifier.rank(scores, MANY)
+    return _Answer(tuple(each.label for each in best), float(classifier.temper(scores)[best[0].index]))
 
 
 def _tally(pictures: Sequence[LabelledPicture], answers: Sequence[_Answer], labels: Sequence[str]) -> dict[str, Any]:
@@ -93,6 +95,7 @@ def _tally(pictures: Sequence[LabelledPicture], answers: Sequence[_Answer], labe
     return {
         "confusion": confusion,
         "predicted": [answer.labels[0] if answer.skipped is None else None for answer in answers],
+        "scores": [answer.score if answer.skipped is None else None for answer in answers],
         "top5_right": top5_right if len(labels) > MANY else None,
         "skipped": [answer.skipped for answer in answers if answer.skipped is not None],
     }

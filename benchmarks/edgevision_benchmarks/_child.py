@@ -3,10 +3,10 @@
 A process of its own, because a peak of memory and a first run happen once in a process, and because native code that
 dies on a damaged file takes its process along. It does nothing unless asked: other files are timed meanwhile.
 
-The first line is a `Request`, each further one a question: `{"do": "time", "runs": N}`, `{"do": "finish"}`, or
-`{"do": "stream", "least_runs": N, "least_s": SECONDS}`. Each is answered, the first one when the file is open and warm:
-any number of `{"stage", "done", "total"}`, then one `{"result"}` or `{"error"}`; none of the last two means that the
-process died.
+The first line is a `Request`, each further one a question: `{"do": "time", "runs": N}`, `{"do": "finish"}`,
+`{"do": "sustain", "duration_s": SECONDS}`, or `{"do": "stream", "least_runs": N, "least_s": SECONDS}`. Each is
+answered, the first one when the file is open and warm: any number of `{"stage", "done", "total"}`, then one
+`{"result"}` or `{"error"}`; none of the last two means that the process died.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ from edgevision_device import (
 from ._accuracy import classify_all
 from ._cost import read_cost
 from ._mlperf import time_stream
+from ._sustained import WINDOWS
 
 __all__ = ["Request", "main", "settle", "time_runs"]
 
@@ -98,6 +99,8 @@ def main() -> int:
             question = json.loads(line)
             if question["do"] == "time":
                 send({"result": opened.time(question["runs"])})
+            elif question["do"] == "sustain":
+                send({"result": opened.sustain(question["duration_s"])})
             elif question["do"] == "stream":
                 send({"result": opened.stream(question["least_runs"], question["least_s"])})
             else:
@@ -163,6 +166,12 @@ class _Opened:
         """Time one run after the other, see `time_stream`."""
         found = time_stream(self._classifier.run, self._sample, least_runs, least_s)
         return {"latency": found.latency.__dict__, "duration_s": found.duration_s}
+
+    def sustain(self, duration_s: float) -> dict[str, Any]:
+        """Run without a pause; return the median of each of `WINDOWS` spells."""
+        run, sample = self._classifier.run, self._sample
+        spells = [time_runs(run, sample, sys.maxsize, duration_s / WINDOWS) for _ in range(WINDOWS)]
+        return {"windows_p50_ms": [float(np.median(times_ms)) for times_ms in spells]}
 
     def finish(self, send: Send) -> dict[str, Any]:
         """Tell the memory of all that, and the cost, and classify every picture."""

@@ -8,7 +8,11 @@ from typing import Any, Optional
 
 from edgevision_device import UsageError
 
-from ._report import FileResult, Measurement, Report
+from ._measurement import Measurement
+from ._pairs import paired_difference
+from ._report import FileResult, Report
+from ._slowness import time_between
+from ._speed import judge
 from ._statistics import Accuracy, unpaired_interval
 from ._text import ms_text, points_text, size_text
 
@@ -77,13 +81,15 @@ class Alternative:
 
     Attributes:
         difference: its share of right pictures minus the chosen one's.
-        interval: of that, see `unpaired_interval`: a report does not hold which pictures a file has right.
+        interval: of that: picture by picture where the report holds which flip, else see `unpaired_interval`.
+        as_fast: whether it takes as long as the chosen file, as far as their rounds and the noise floor tell.
     """
 
     file: FileResult
     found: Measurement
     difference: float
     interval: tuple[float, float]
+    as_fast: bool = False
 
     @property
     def distinguishable(self) -> bool:
@@ -94,7 +100,10 @@ class Alternative:
     def describe(self) -> str:
         """Return one line without the verdict."""
         ends = " to ".join(map(points_text, self.interval))
-        return f"{self.file.name}: {points_text(self.difference)} points ({ends}), {_cost(self.file, self.found)}"
+        alike = ", as fast" if self.as_fast else ""
+        return (
+            f"{self.file.name}: {points_text(self.difference)} points ({ends}), {_cost(self.file, self.found)}{alike}"
+        )
 
     def to_record(self) -> dict[str, Any]:
         """Return it as JSON types; shares, not points."""
@@ -104,6 +113,7 @@ class Alternative:
             "difference_low_share": self.interval[0],
             "difference_high_share": self.interval[1],
             "distinguishable": self.distinguishable,
+            "as_fast": self.as_fast,
         }
 
 
@@ -170,7 +180,8 @@ def choose(report: Report, budget: Budget) -> Choice:
 
     Args:
         report: of `benchmark`, or read back.
-        budget: what a file may cost. Latency is p90, here and in the order of equals; of two equally fast the smaller.
+        budget: what a file may cost. Latency is p90, here and in the order of equals; of files that cannot be told from
+            the fastest, by their rounds and the noise floor of the report, the smallest.
     """
     best = max((found.top1 for _, found in report.measured), key=lambda top1: top1.share, default=Accuracy(0, 0))
     fitting: list[Row] = []
@@ -190,12 +201,15 @@ def choose(report: Report, budget: Budget) -> Choice:
         nearest = min(near, key=lambda row: budget.overrun(*row), default=None)
         return Choice(budget, None, (), None, nearest, tuple(excluded))
     top = max(fitting, key=lambda row: row[1].top1.share)
-    group = sorted((row for row in fitting if not _beside(row, top).distinguishable), key=_speed)
-    better = [_beside(row, group[0]) for row in over if row[1].top1.share > group[0][1].top1.share]
+    group = sorted((row for row in fitting if not _beside(row, top, report).distinguishable), key=_speed)
+    alike = [row for row in group if row is group[0] or _as_fast(row, group[0], report)]
+    smallest = min(alike, key=lambda row: row[0].size_bytes)
+    group = [smallest, *(row for row in group if row is not smallest)]
+    better = [_beside(row, group[0], report) for row in over if row[1].top1.share > group[0][1].top1.share]
     return Choice(
         budget,
         group[0],
-        tuple(_beside(row, group[0]) for row in group[1:]),
+        tuple(_beside(row, group[0], report) for row in group[1:]),
         min(better, key=lambda each: (not each.distinguishable, budget.overrun(each.file, each.found)), default=None),
         None,
         tuple(excluded),
@@ -206,10 +220,23 @@ def _speed(row: Row) -> tuple[float, int]:
     return row[1].latency.p90_ms, row[0].size_bytes
 
 
-def _beside(row: Row, chosen: Row) -> Alternative:
+def _beside(row: Row, chosen: Row, report: Report) -> Alternative:
     (file, found), top1 = row, chosen[1].top1
-    interval = unpaired_interval(top1.right, top1.pictures, found.top1.right, found.top1.pictures)
-    return Alternative(file, found, found.top1.share - top1.share, interval)
+    paired = paired_difference(chosen, row)
+    interval = (
+        unpaired_interval(top1.right, top1.pictures, found.top1.right, found.top1.pictures)
+        if paired is None
+        else paired.interval
+    )
+    return Alternative(file, found, found.top1.share - top1.share, interval, _as_fast(row, chosen, report))
+
+
+def _as_fast(row: Row, other: Row, report: Report) -> bool:
+    """Say whether two files cannot be told apart in time: their rounds and the noise floor say so."""
+    if report.noise_floor is None:
+        return False
+    time = time_between(row[1], other[1], report.settings.seed)
+    return time is not None and judge(time, report.noise_floor) == "no difference"
 
 
 def _line(file: FileResult, found: Measurement) -> str:

@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Optional
 
-from edgevision_device import add_foreign_arguments, add_runtime_arguments, describe_foreign
+from edgevision_device import UsageError, add_foreign_arguments, add_runtime_arguments, describe_foreign
 
 from ._commands.gate import add_gate, print_verdicts
 from ._gate import judge
 from ._measure import benchmark
-from ._outputs import check_report, to_json, write_report
+from ._outputs import UNFINISHED, check_report, to_json, write_report
 from ._turns import OnProgress
 
 __all__ = ["add_arguments", "run"]
@@ -41,9 +41,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="time each file as MLPerf's single stream too: p90 of at least 1,024 runs and 60 s, and again",
     )
+    parser.add_argument(
+        "--sustained",
+        type=float,
+        metavar="SECONDS",
+        help="let each file run so long without a pause too, and say whether it slows down",
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the order in which files take turns")
     add_runtime_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print the report as JSON instead of the table")
+    parser.add_argument(
+        "--resume", action="store_true", help="go on with a benchmark that was killed: same command, same --out"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace a report in --out")
     parser.add_argument(
         "--whole",
@@ -65,7 +74,9 @@ def run(args: argparse.Namespace, data_name: Optional[str] = None) -> int:
 
     out = None if args.out is None else Path(args.out)
     if out is not None:
-        check_report(out, overwrite=args.overwrite)
+        check_report(out, overwrite=args.overwrite, resume=args.resume)
+    elif args.resume:
+        raise UsageError("--resume goes on with what lies in a report's folder; name it with --out")
     given = describe_foreign("foreign", args.labels, args.resize, args.pixels, args.color_order, args.logits)
     with _progress(args.files) as on_progress:
         report = benchmark(
@@ -78,16 +89,21 @@ def run(args: argparse.Namespace, data_name: Optional[str] = None) -> int:
             seed=args.seed,
             thread_sweep=args.thread_sweep,
             mlperf=args.mlperf,
+            sustained_s=args.sustained,
             given=given,
             strict=args.strict,
             whole=args.whole,
             data_name=data_name,
             command=shlex.join(args.command_line),
+            unfinished=None if out is None else out / UNFINISHED,
+            resume=args.resume,
             on_progress=on_progress,
         )
     for line in report.pictures.skipped:
         print(f"skipped: {line}", file=sys.stderr)
     written = [] if out is None else write_report(report, out, overwrite=args.overwrite)
+    if out is not None:
+        (out / UNFINISHED).unlink(missing_ok=True)
     if args.json:
         sys.stdout.write(to_json(report))
     else:

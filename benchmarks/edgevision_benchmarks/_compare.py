@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Optional
 
 from edgevision_device import UsageError
 
-from ._report import FileResult, Measurement, Report
+from ._measurement import Measurement
+from ._report import FileResult, Report
 from ._statistics import unpaired_interval
 from ._text import ms_text, points_text
 
@@ -105,8 +107,8 @@ def compare_reports(first: Report, second: Report, tolerance: float = TOLERANCE)
 
     Files are matched by SHA-256. On the same pictures, by their hash, a runtime and an OpenCV of the same versions on
     the same architecture must answer the same to every picture; another one may differ by as much as chance. A time
-    may differ by the tolerance in either direction, and by more where the intervals of both runs let it. What only the
-    second report holds is no matter.
+    may differ by the tolerance in either direction, and by more where the intervals of both runs and their noise floors
+    let it. What only the second report holds is no matter.
 
     Args:
         first, second: of `benchmark`, or read back.
@@ -157,12 +159,13 @@ class _Times:
         return f"{self.name} {ms_text(self.first_ms)} ms, then {ms_text(self.second_ms)} ms{ends}"
 
 
-def _times(name: str, first: Measurement, second: Measurement) -> _Times:
+def _times(name: str, first: Measurement, second: Measurement, noise: float) -> _Times:
     key = f"{name}_ms"
     ends = None
     if first.latency_intervals is not None and second.latency_intervals is not None:
         (low_a, high_a), (low_b, high_b) = first.latency_intervals[key], second.latency_intervals[key]
-        ends = (low_b / high_a, high_b / low_a)
+        # Rounds of one run are more alike than two runs are: what the noise floors reach is added.
+        ends = (low_b / high_a / noise, high_b / low_a * noise)
     return _Times(name, getattr(first.latency, key), getattr(second.latency, key), ends)
 
 
@@ -194,7 +197,8 @@ def _file(a: FileResult, b: Optional[FileResult], first: Report, second: Report,
         if first.pictures.sha256 == second.pictures.sha256
         else ([], [])
     )
-    times = [_times(name, a.measured, b.measured) for name in ("p50", "p90")]
+    noise = math.prod(each.noise_floor.span for each in (first, second) if each.noise_floor is not None)
+    times = [_times(name, a.measured, b.measured, noise) for name in ("p50", "p90")]
     for time in times:
         if not time.within(tolerance):
             problems.append(time.describe())

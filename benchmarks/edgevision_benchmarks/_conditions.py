@@ -12,7 +12,11 @@ import numpy as np
 
 from edgevision_device import count_cores, read_governor
 
-__all__ = ["Conditions", "read_conditions"]
+__all__ = ["Conditions", "int8_instructions", "read_conditions"]
+
+
+#: As Linux calls them: arm64's dot products and matrix products, x86's.
+_INT8_INSTRUCTIONS = ("asimddp", "i8mm", "avx512_vnni", "avx_vnni", "avx_vnni_int8")
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,7 @@ class Conditions:
         system, kernel, python: names and versions.
         governor: the frequency governor of the first core; anything but `performance` makes times wander.
         numpy: its version.
+        int8_instructions: those for dot products of int8 that the processor has; None where the system does not say.
     """
 
     board: Optional[str]
@@ -42,6 +47,7 @@ class Conditions:
     python: str
     governor: Optional[str]
     numpy: Optional[str] = None
+    int8_instructions: Optional[tuple[str, ...]] = None
 
 
 def read_conditions() -> Conditions:
@@ -59,7 +65,18 @@ def read_conditions() -> Conditions:
         python=platform.python_version(),
         governor=read_governor(),
         numpy=np.__version__,
+        int8_instructions=int8_instructions(cpuinfo),
     )
+
+
+def int8_instructions(cpuinfo: str) -> Optional[tuple[str, ...]]:
+    r"""Return which instructions for dot products of int8 /proc/cpuinfo names; None if it names no instructions.
+
+    >>> int8_instructions("Features\t: fp asimd asimddp crc32")
+    ('asimddp',)
+    """
+    known = _field(cpuinfo, "flags") or _field(cpuinfo, "Features")
+    return None if known is None else tuple(each for each in _INT8_INSTRUCTIONS if each in known.split())
 
 
 def _read(path: Path) -> Optional[str]:

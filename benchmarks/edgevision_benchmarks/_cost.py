@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Optional
 
 from edgevision_device import load_runtime, quiet_native
@@ -33,6 +34,9 @@ class Cost:
         operators: of the file.
         delegated: how many of them a delegate has taken over, by default XNNPACK.
         partitions: in how many parts: between two of them the others run, and tensors may be copied.
+        outside: kinds of operators that no delegate runs, in the order of the graph.
+        kernels: how many of the operators that `macs` counts compute in what: `float32`, `int8`, `uint8`, `int16`
+            (activations; weights in 8 bits), or `hybrid` (float32 activations, quantized in each run).
     """
 
     parameters: int
@@ -40,10 +44,12 @@ class Cost:
     operators: int
     delegated: int
     partitions: int
+    outside: tuple[str, ...] = ()
+    kernels: dict[str, int] = field(default_factory=dict[str, int])
 
     def to_record(self) -> dict[str, Any]:
         """Return it as JSON types."""
-        return asdict(self)
+        return {**asdict(self), "outside": list(self.outside)}
 
 
 def read_cost(model: bytes, runtime: str) -> Optional[Cost]:
@@ -59,18 +65,26 @@ def read_cost(model: bytes, runtime: str) -> Optional[Cost]:
         Operator(each["op_name"], [int(n) for n in each["inputs"]], [int(n) for n in each["outputs"]])
         for each in details()
     ]
-    shapes = {each["index"]: tuple(int(n) for n in each["shape"]) for each in interpreter.get_tensor_details()}
+    tensors = interpreter.get_tensor_details()
+    shapes = {each["index"]: tuple(int(n) for n in each["shape"]) for each in tensors}
+    types = {each["index"]: str(each["dtype"].__name__) for each in tensors}
     given = {each["index"] for each in interpreter.get_input_details()}
-    return count_cost(operators, shapes, given)
+    return count_cost(operators, shapes, given, types)
 
 
-def count_cost(operators: Iterable[Operator], shapes: Mapping[int, Sequence[int]], given: set[int]) -> Cost:
+def count_cost(
+    operators: Iterable[Operator],
+    shapes: Mapping[int, Sequence[int]],
+    given: set[int],
+    types: Optional[Mapping[int, str]] = None,
+) -> Cost:
     """Count what a graph costs.
 
     Args:
         operators: in the order they run, and after them one called `DELEGATE` for each part that a delegate runs.
         shapes: of each tensor.
         given: numbers of the input tensors.
+        types: of each tensor, as numpy calls it; without them no kernels are counted.
     """
     nodes = [each for each in operators if each.name != _DELEGATE]
     delegates = [each for each in operators if each.name == _DELEGATE]
@@ -82,13 +96,15 @@ def count_cost(operators: Iterable[Operator], shapes: Mapping[int, Sequence[int]
             return tensor not in given
         return nodes[maker[tensor]].name == "DEQUANTIZE" and is_constant(nodes[maker[tensor]].inputs[0])
 
-    macs, weights = 0, set[int]()
+    macs, weights, kernels = 0, set[int](), Counter[str]()
     for node in nodes:
         each = _macs_of_output(node, shapes)
         if each is not None:
             # A transposed convolution multiplies for each number that goes in.
             counted = node.inputs[2] if node.name == "TRANSPOSE_CONV" else node.outputs[0]
             macs += each * math.prod(shapes[counted])
+            if types is not None:
+                kernels[_kernel(node, types)] += 1
             weights.update(tensor for tensor in node.inputs[1:] if tensor >= 0 and is_constant(tensor))
     taken: set[int] = set()
     for delegate in delegates:
@@ -99,7 +115,16 @@ def count_cost(operators: Iterable[Operator], shapes: Mapping[int, Sequence[int]
         operators=len(nodes),
         delegated=len(taken),
         partitions=len(delegates),
+        outside=tuple(dict.fromkeys(node.name for place, node in enumerate(nodes) if place not in taken)),
+        kernels=dict(kernels),
     )
+
+
+def _kernel(node: Operator, types: Mapping[int, str]) -> str:
+    """Return what an operator with weights computes in, see `Cost`."""
+    # The picture of a transposed convolution comes third.
+    activation, weight = types[node.inputs[2 if node.name == "TRANSPOSE_CONV" else 0]], types[node.inputs[1]]
+    return "hybrid" if activation == "float32" and weight in ("int8", "uint8") else activation
 
 
 def _macs_of_output(node: Operator, shapes: Mapping[int, Sequence[int]]) -> Optional[int]:

@@ -10,7 +10,8 @@ from typing import Any, Callable, Optional
 
 from edgevision_device import UsageError, require_known
 
-from ._report import FileResult, Measurement, Report
+from ._measurement import Measurement
+from ._report import FileResult, Report
 
 __all__ = ["NAMES", "Gate", "Verdict", "judge", "parse_gate"]
 

@@ -8,11 +8,15 @@ from typing import Any, Optional
 
 from edgevision_device import UsageError
 
+from ._flips_section import flip_sections
+from ._histogram import HistogramPlot, draw_histograms
+from ._measurement import Measurement
+from ._notes import file_notes, general_notes
 from ._page import condition_facts, machine_name, render_page
 from ._plot import BYTES, LATENCY, arrange
-from ._report import FileResult, Measurement, Report
+from ._report import FileResult, Report
 from ._statistics import Accuracy
-from ._table import best_texts, columns_of, notes
+from ._table import best_texts, columns_of
 
 __all__ = ["render_html"]
 
@@ -86,10 +90,13 @@ def _context(report: Report, featured: Optional[str]) -> dict[str, Any]:
         # The strips beside the figures share one scale: from the lowest end of an interval to the highest.
         "strip_start": 100 * low,
         "strip_width": max(high - low, 1e-9),
-        "notes": notes(report),
+        "notes": general_notes(report),
+        "file_notes": file_notes(report),
         "plots": [
             [arrange(report.measured, titles, chosen, *size, cost) for size in _PLOTS] for cost in (LATENCY, BYTES)
         ],
+        "histograms": _histograms(report),
+        "flips": flip_sections(report.files, report.thumbnails),
         "formats": sorted({file.format or "" for file, _ in report.measured}, reverse=True),
         "confusion": _confusion(chosen, found),
         "other_confusions": [_confusion(*row) for row in others],
@@ -129,6 +136,11 @@ def _cells(report: Report) -> list[list[_Cell]]:
         texts = [(heading, "n/a" if value is None else write(value)) for heading, value, write in values]
         rows.append([_Cell(heading, text, text == mark) for (heading, text), mark in zip(texts, best)])
     return rows
+
+
+def _histograms(report: Report) -> Optional[HistogramPlot]:
+    rows = [(file.name, found.latency, found.histogram) for file, found in report.measured if found.histogram]
+    return draw_histograms(rows) if rows else None
 
 
 def _confusion(file: FileResult, found: Measurement) -> _Confusion:

@@ -26,8 +26,11 @@ from edgevision_device import (
 from ._child import Request
 from ._conditions import read_conditions
 from ._data import choose_split, digest_files, find_known, held_out, refuse_seen, seen_pictures
-from ._report import FileResult, Pictures, Report, Settings
-from ._turns import OnProgress, measure_all
+from ._flips_section import make_thumbnails
+from ._journal import Journal
+from ._report import FileResult, Pictures, Report
+from ._rounds import Settings
+from ._turns import Extras, Known, OnProgress, measure_all
 
 __all__ = ["OnProgress", "benchmark"]
 
@@ -58,11 +61,14 @@ def benchmark(
     seed: int = 0,
     thread_sweep: Sequence[int] = (),
     mlperf: bool = False,
+    sustained_s: Optional[float] = None,
     given: Optional[Metadata] = None,
     strict: bool = False,
     whole: bool = False,
     data_name: Optional[str] = None,
     command: Optional[str] = None,
+    unfinished: Optional[StrPath] = None,
+    resume: bool = False,
     on_progress: Optional[OnProgress] = None,
 ) -> Report:
     """Measure accuracy, latency and memory of model files on a folder of labelled pictures.
@@ -80,6 +86,7 @@ def benchmark(
         seed: of the order in which files take turns, and of every bootstrap.
         thread_sweep: time each file with these numbers of threads too, in turns, and recommend one.
         mlperf: time each file as MLPerf's single stream too: p90 of at least 1,024 runs and 60 s, and again.
+        sustained_s: let each file run without a pause for so long too, and compare the end with the beginning.
         given: what to assume of files that edgevision did not write.
         whole: take all pictures of `folder/<label>/`, also those that a file was trained or calibrated on. By default
             a folder that a file was made from is measured on the test part of its split by content, and any picture
@@ -87,6 +94,8 @@ def benchmark(
         strict: raise PictureError at a picture that cannot be decoded, instead of skipping it.
         data_name: what the report calls the pictures; default: the folder.
         command: what the report says made it.
+        unfinished: a file to keep what is finished in, should this be killed; whoever called deletes it.
+        resume: go on with what is kept there, if anything is; it must be of the same files, pictures and settings.
         on_progress: told what is being done.
 
     Returns:
@@ -103,6 +112,8 @@ def benchmark(
     for count in (threads, *thread_sweep):
         if count is not None and not 1 <= count <= 256:
             raise UsageError(f"threads must lie between 1 and 256, got {count}")
+    if sustained_s is not None and not 0 < sustained_s <= 86400:
+        raise UsageError(f"seconds without a pause must be more than 0 and at most 86400, got {sustained_s:g}")
     if runtime is not None:
         require_known("runtime", runtime, sorted({name for names in RUNTIMES.values() for name in names}))
     candidates = _open_all(files, given)
@@ -122,8 +133,8 @@ def benchmark(
             split = "test"
             pictures = [picture for picture, kept in zip(pictures, chosen) if kept]
             digests = [digest for digest, kept in zip(digests, chosen) if kept]
+    names = [picture.path.relative_to(home).as_posix() for picture in pictures]
     if not whole:
-        names = [picture.path.relative_to(home).as_posix() for picture in pictures]
         refuse_seen(names, digests, [(row.name, metadata) for row, metadata in readable])
     sha256 = hash_pictures((each.label, digest) for each, digest in zip(pictures, digests) if digest is not None)
 
@@ -140,7 +151,18 @@ def benchmark(
                 warmup_limit_s=settings.warmup_limit_s,
                 pictures=[(str(picture.path), picture.label) for picture in pictures],
             )
-    measured = measure_all(requests, settings, tell, tuple(dict.fromkeys(thread_sweep)), mlperf)
+    extras = Extras(tuple(dict.fromkeys(thread_sweep)), mlperf, sustained_s)
+    known = [Known(name, digest, each.label) for name, digest, each in zip(names, digests, pictures)]
+    asked = {
+        "files": [(each.row.name, each.row.sha256, each.given) for each in candidates],
+        "pictures": sha256,
+        "settings": dataclasses.asdict(settings),
+        "extras": dataclasses.asdict(extras),
+        "runtime": [runtime, threads],
+        "conditions": dataclasses.asdict(read_conditions()),
+    }
+    journal = Journal(None if unfinished is None else Path(unfinished), asked, resume=resume)
+    measured = measure_all(requests, known, settings, tell, extras, journal)
     rows: list[FileResult] = []
     for each in candidates:
         row = each.row
@@ -158,6 +180,7 @@ def benchmark(
 
     from . import __version__
 
+    files_of = {digest: picture.path for digest, picture in zip(digests, pictures) if digest is not None}
     return Report(
         edgevision=__version__,
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
@@ -176,6 +199,7 @@ def benchmark(
         noise_floor=measured.noise_floor,
         before=measured.before,
         after=measured.after,
+        thumbnails=make_thumbnails(rows, files_of),
     )
 
 

@@ -7,14 +7,16 @@ import os
 from pathlib import Path
 from typing import Optional, Union
 
-from edgevision_device import check_outputs, write_atomically
+from edgevision_device import UsageError, check_outputs, write_atomically
 
 from ._html import render_html
 from ._report import Report
 
-__all__ = ["check_report", "to_json", "write_report"]
+__all__ = ["UNFINISHED", "check_report", "to_json", "write_report"]
 
 _NAMES = ("report.json", "report.html")
+#: What is finished of a report that is not.
+UNFINISHED = "unfinished.json"
 
 
 def write_report(
@@ -47,6 +49,11 @@ def to_json(report: Report) -> str:
     return json.dumps(report.to_record(), indent=2, ensure_ascii=False) + "\n"
 
 
-def check_report(out: Path, *, overwrite: bool) -> None:
-    """Raise UsageError if a report could not be written. Call it before slow work."""
+def check_report(out: Path, *, overwrite: bool, resume: bool = True) -> None:
+    """Raise UsageError if a report could not be written, or what is unfinished be lost. Call it before slow work."""
     check_outputs([out / name for name in _NAMES], overwrite=overwrite)
+    if (out / UNFINISHED).exists() and not overwrite and not resume:
+        raise UsageError(
+            f"{out / UNFINISHED} is what a benchmark that was killed has finished; give --resume to go on with it, or "
+            "--overwrite to begin anew"
+        )

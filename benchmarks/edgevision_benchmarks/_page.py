@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from ._conditions import Conditions
-from ._text import interval_text, ms_text, percent_text, points_text, size_text
+from ._text import interval_text, ms_text, percent_text, points_text, printable, size_text
 
 __all__ = ["condition_facts", "machine_name", "render_page"]
 
@@ -29,6 +29,7 @@ def render_page(template: str, **context: Any) -> str:
     environment.filters["interval"] = interval_text
     environment.filters["ms"] = ms_text
     environment.filters["size"] = _size
+    environment.filters["clean"] = printable
     return environment.get_template(template).render(context)
 
 

@@ -10,13 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Callable, Optional
 
-from ._report import FileResult, Measurement
+from ._axis import LOG_FROM, Scale, Tick, log_values, round_values
+from ._measurement import Measurement
+from ._report import FileResult
 from ._text import interval_text, ms_text, percent_text, size_text
 
-__all__ = ["BYTES", "LATENCY", "Box", "Cost", "Dot", "Plot", "Tick", "arrange", "pareto_front"]
-
-#: Above this ratio of the largest cost to the smallest, equal steps of x multiply it.
-_LOG_FROM = 4.0
+__all__ = ["BYTES", "LATENCY", "Box", "Cost", "Dot", "Plot", "arrange", "pareto_front"]
 
 _TEXT_HEIGHT = 16.0
 #: Mean width of a character of a 13-pixel semi-bold sans serif; on the wide side, because fonts differ.
@@ -77,14 +76,6 @@ class Box:
         """Return how far it sticks out of `frame`, all four sides together."""
         sides = (frame.left - self.left, frame.top - self.top, self.right - frame.right, self.bottom - frame.bottom)
         return sum(max(0.0, side) for side in sides)
-
-
-@dataclass(frozen=True)
-class Tick:
-    """A place on an axis and what to write there."""
-
-    at: float
-    text: str
 
 
 @dataclass(frozen=True)
@@ -217,55 +208,26 @@ def _steps_up(points: Sequence[tuple[float, float]], frame: Box) -> list[tuple[f
     return [*corners, (frame.right, corners[-1][1])]
 
 
-class _Scale:
-    """Maps values to pixels, along a straight or a logarithmic axis."""
-
-    def __init__(self, low: float, high: float, start: float, end: float, *, log: bool = False) -> None:
-        self._low, self._high, self._start, self._end, self._log = low, high, start, end, log
-
-    def __call__(self, value: float) -> float:
-        if self._log:
-            share = math.log(value / self._low) / math.log(self._high / self._low)
-        else:
-            share = (value - self._low) / (self._high - self._low)
-        return self._start + share * (self._end - self._start)
-
-
-def _cost_axis(costs: Sequence[float], frame: Box) -> tuple[_Scale, list[Tick]]:
+def _cost_axis(costs: Sequence[float], frame: Box) -> tuple[Scale, list[Tick]]:
     least, most = min(costs), max(costs)
-    if most <= _LOG_FROM * least:
+    if most <= LOG_FROM * least:
         # From zero, so that twice as far means twice as much.
         high = most * 1.3
-        scale = _Scale(0, high, frame.left, frame.right)
-        return scale, [Tick(scale(value), f"{value:g}") for value in _steps(0, high, 5)]
+        scale = Scale(0, high, frame.left, frame.right)
+        return scale, [Tick(scale(value), f"{value:g}") for value in round_values(0, high, 5)]
     room = (most / least) ** 0.16
     low, high = least / room, most * room
-    scale = _Scale(low, high, frame.left, frame.right, log=True)
-    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)))
-    leads = (1, 2, 5) if high / low < 1000 else (1,)
-    values = [lead * 10.0**decade for decade in decades for lead in leads]
-    return scale, [Tick(scale(value), f"{value:g}") for value in values if low <= value <= high]
+    scale = Scale(low, high, frame.left, frame.right, log=True)
+    return scale, [Tick(scale(value), f"{value:g}") for value in log_values(low, high)]
 
 
-def _share_axis(intervals: Sequence[tuple[float, float]], frame: Box) -> tuple[_Scale, list[Tick]]:
+def _share_axis(intervals: Sequence[tuple[float, float]], frame: Box) -> tuple[Scale, list[Tick]]:
     low, high = 100 * min(low for low, _ in intervals), 100 * max(high for _, high in intervals)
     room = max(0.06 * (high - low), 0.2)
     low, high = low - room, high + room
-    percent = _Scale(low, high, frame.bottom, frame.top)
-    ticks = [Tick(percent(value), f"{value:g}") for value in _steps(low, high, 6) if 0 <= value <= 100]
-    return _Scale(low / 100, high / 100, frame.bottom, frame.top), ticks
-
-
-def _steps(low: float, high: float, about: int) -> list[float]:
-    """Return round numbers from `low` to `high`, about so many.
-
-    >>> _steps(95.3, 98.7, 6)
-    [95.5, 96.0, 96.5, 97.0, 97.5, 98.0, 98.5]
-    """
-    rough = (high - low) / about
-    decade = 10.0 ** math.floor(math.log10(rough))
-    step = next(factor * decade for factor in (1, 2, 5, 10) if factor * decade >= 0.8 * rough)
-    return [round(index * step, 10) for index in range(math.ceil(low / step), math.floor(high / step) + 1)]
+    percent = Scale(low, high, frame.bottom, frame.top)
+    ticks = [Tick(percent(value), f"{value:g}") for value in round_values(low, high, 6) if 0 <= value <= 100]
+    return Scale(low / 100, high / 100, frame.bottom, frame.top), ticks
 
 
 def _place(

@@ -13,10 +13,7 @@ from typing import IO, Any, Callable, Optional, cast
 
 import numpy as np
 
-from edgevision_device import Percentiles
-
 from ._child import Request
-from ._mlperf import StreamPass
 
 __all__ = ["ChildError", "Process", "child_command"]
 
@@ -53,10 +50,13 @@ class Process:
         """Time so many runs, after one that does not count: other processes had the caches until now."""
         return self._ask({"do": "time", "runs": runs})
 
-    def stream(self, least_runs: int, least_s: float) -> StreamPass:
+    def stream(self, least_runs: int, least_s: float) -> dict[str, Any]:
         """Time one run after the other, see `time_stream`."""
-        answer = self._ask({"do": "stream", "least_runs": least_runs, "least_s": least_s})
-        return StreamPass(Percentiles(**answer["latency"]), answer["duration_s"])
+        return self._ask({"do": "stream", "least_runs": least_runs, "least_s": least_s})
+
+    def sustain(self, duration_s: float) -> list[float]:
+        """Run without a pause; return the median of each of `WINDOWS` spells."""
+        return self._ask({"do": "sustain", "duration_s": duration_s})["windows_p50_ms"]
 
     def finish(self, on_stage: Optional[Callable[[str, int, int], None]] = None) -> dict[str, Any]:
         """Return how much memory all this took, and classify every picture."""

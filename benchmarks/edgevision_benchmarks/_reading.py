@@ -10,12 +10,13 @@ from typing import Any, NoReturn, Union, cast, get_args, get_origin, get_type_hi
 
 from edgevision_device import FileError
 
-from ._report import FORMAT, Measurement, Report
+from ._measurement import Measurement
+from ._report import FORMAT, Report
 from ._speed import TimeRatio
 from ._statistics import PairedDifference
 from ._threads import ThreadSweep
 
-__all__ = ["read_report"]
+__all__ = ["Misfit", "decode", "read_report"]
 
 
 #: Where a record calls a field otherwise.
@@ -26,7 +27,7 @@ _KEYS: dict[type[Any], dict[str, str]] = {
 }
 
 
-class _Misfit(Exception):
+class Misfit(Exception):
     """A value that is not what the schema says; the message says where."""
 
 
@@ -57,9 +58,9 @@ def read_report(path: Union[str, os.PathLike[str]]) -> Report:
         for place, row in enumerate(report.files):
             if row.measured is not None:
                 if row.size_bytes < 1:
-                    raise _Misfit(f"files[{place}].size_bytes must be more than 0, got {row.size_bytes}")
+                    raise Misfit(f"files[{place}].size_bytes must be more than 0, got {row.size_bytes}")
                 _check(row.measured, f"files[{place}].measured")
-    except _Misfit as misfit:
+    except Misfit as misfit:
         raise FileError(f"{file} is no report: {misfit}; give a report.json of edgevision benchmark") from None
     return report
 
@@ -72,10 +73,21 @@ def _check(found: Measurement, where: str) -> None:
     """Refuse what no measurement gives, and what reckoning with it would stumble over."""
     counts = [count for row in found.confusion.values() for count in row.values()]
     if min(counts, default=0) < 0 or not sum(counts):
-        raise _Misfit(f"{where}.confusion must count pictures")
+        raise Misfit(f"{where}.confusion must count pictures")
     times = dataclasses.astuple(found.latency)[1:]
     if not all(time_ms > 0 for time_ms in times):
-        raise _Misfit(f"{where}.latency must be more than 0 ms, got {min(times):g}")
+        raise Misfit(f"{where}.latency must be more than 0 ms, got {min(times):g}")
+    if found.histogram is not None and not found.histogram.is_sound:
+        raise Misfit(f"{where}.histogram must count runs in ascending bins")
+
+
+def decode(kind: Any, value: Any) -> Any:
+    """Turn JSON types into an annotation's type: dataclasses, tuples, lists, dicts and what may be None.
+
+    Raises:
+        Misfit: the value is not what the annotation says.
+    """
+    return _decode(kind, value, "")
 
 
 def _decode(kind: Any, value: Any, where: str) -> Any:
@@ -89,22 +101,24 @@ def _decode(kind: Any, value: Any, where: str) -> Any:
     if origin in (tuple, list):
         values = [_decode(arguments[0], each, f"{where}[{n}]") for n, each in enumerate(_typed(list, value, where))]
         if origin is tuple and arguments[-1] is not Ellipsis and len(values) != len(arguments):
-            raise _Misfit(f"{where} must hold {len(arguments)} values, got {len(values)}")
+            raise Misfit(f"{where} must hold {len(arguments)} values, got {len(values)}")
         return values if origin is list else tuple(values)
     if origin is dict:
         items = cast("dict[str, Any]", _typed(dict, value, where)).items()
-        return {key: _decode(arguments[1], each, f"{where}.{key}") for key, each in items}
+        # JSON has no keys but text.
+        return {arguments[0](key): _decode(arguments[1], each, f"{where}.{key}") for key, each in items}
     if kind is float:
         return float(_typed(int if type(value) is int else float, value, where))
     return _typed(kind, value, where) if kind in (int, str, bool) else value
 
 
 def _build(kind: type[Any], record: dict[str, Any], where: str) -> Any:
-    # Measurement names ThreadSweep for type checkers only.
-    hints = get_type_hints(kind, localns={"ThreadSweep": ThreadSweep})
+    hints = get_type_hints(kind)
     keys = _KEYS.get(kind, {})
     values: dict[str, Any] = {}
     for field in dataclasses.fields(kind):
+        if not field.compare:
+            continue  # not in a record: what stands there under this name is somebody else's
         key, hint = keys.get(field.name, field.name), hints[field.name]
         place = f"{where}.{key}" if where else key
         if key in record:
@@ -115,7 +129,7 @@ def _build(kind: type[Any], record: dict[str, Any], where: str) -> Any:
                 values[field.name] = _build(cast("type[Any]", hint), record, where)
                 continue
             if type(None) not in get_args(hint):
-                raise _Misfit(f"it lacks {place}")
+                raise Misfit(f"it lacks {place}")
             values[field.name] = None
     return kind(**values)
 
@@ -124,8 +138,8 @@ def _typed(kind: type[Any], value: Any, where: str) -> Any:
     # Not isinstance: true is an int to Python, and none to JSON.
     if type(value) is not kind:
         names = {dict: "an object", list: "a list", str: "a text", int: "a whole number", float: "a number"}
-        raise _Misfit(f"{where or 'it'} must be {names.get(kind, 'true or false')}, got {json.dumps(value)[:40]}")
+        raise Misfit(f"{where or 'it'} must be {names.get(kind, 'true or false')}, got {json.dumps(value)[:40]}")
     # JSON bounds no number: 1e999 is read as infinity, and a whole number may not fit a float.
     if kind in (int, float) and not abs(value) < 2**63:
-        raise _Misfit(f"{where} is too large for a number that was measured")
+        raise Misfit(f"{where} is too large for a number that was measured")
     return value

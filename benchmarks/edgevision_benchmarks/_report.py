@@ -3,205 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Optional
-
-from edgevision_device import Percentiles
+from dataclasses import dataclass, field
+from typing import Any, Optional
 
 from ._conditions import Conditions
-from ._cost import Cost
 from ._load import MachineState
-from ._mlperf import SingleStream
-from ._speed import Speed, TimeRatio
-from ._statistics import CONFIDENCE, Accuracy, PairedDifference
+from ._measurement import Measurement
+from ._rounds import Settings
+from ._slowness import NotFaster, not_faster
+from ._speed import TimeRatio
+from ._statistics import CONFIDENCE
 
-if TYPE_CHECKING:
-    from ._threads import ThreadSweep
-
-__all__ = ["FileResult", "LabelScores", "Measurement", "Paired", "Pictures", "Report", "Settings"]
-
-#: A share of the machine in other hands from which on a row says so.
-DISTURBING_SHARE = 0.05
+__all__ = ["FORMAT", "FileResult", "Pictures", "Report"]
 
 #: Raised when a reader of the old record would misread the new one.
 FORMAT = 1
-
-
-@dataclass(frozen=True)
-class LabelScores:
-    """How well one label is told from the others.
-
-    Attributes:
-        right: pictures of it that are called so.
-        pictures: of it.
-        called: pictures that are called so.
-
-    >>> LabelScores(right=8, pictures=10, called=16).f1 == 2 / (1 / 0.8 + 1 / 0.5)
-    True
-    """
-
-    right: int
-    pictures: int
-    called: int
-
-    @property
-    def recall(self) -> float:
-        """Share of its pictures that are called so; there is at least one."""
-        return self.right / self.pictures
-
-    @property
-    def precision(self) -> Optional[float]:
-        """Share of the pictures called so that are; None if there is none."""
-        return self.right / self.called if self.called else None
-
-    @property
-    def f1(self) -> float:
-        """The harmonic mean of both; 0 if nothing is right."""
-        return 2 * self.right / (self.pictures + self.called)
-
-    def to_record(self) -> dict[str, Any]:
-        """Return it as JSON types."""
-        return {
-            "pictures": self.pictures,
-            "right": self.right,
-            "called": self.called,
-            "recall_share": self.recall,
-            "precision_share": self.precision,
-            "f1_share": self.f1,
-        }
-
-
-@dataclass(frozen=True)
-class Paired:
-    """Two files on the same pictures.
-
-    Attributes:
-        reference: name of the first file.
-        difference: `a` is the first file, `b` this one.
-        flips: pictures whose label differs.
-    """
-
-    reference: str
-    difference: PairedDifference
-    flips: int
-
-    def to_record(self) -> dict[str, Any]:
-        """Return it as JSON types."""
-        return {"reference": self.reference, "flips": self.flips, **self.difference.to_record()}
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """What one file did in its own process.
-
-    Attributes:
-        runtime, runtime_version, threads: what ran it.
-        confusion: true label → predicted label → pictures; only what occurred, in the order of the file's labels.
-        open_ms: reading and verifying the file and building the interpreter, the runtime's library being loaded.
-        first_ms: the first run.
-        warmup_runs: runs after the first that no figure counts.
-        latency: the runs after those, on preprocessed pictures.
-        preprocess: resizing each decoded picture to the input.
-        memory_peak_bytes: most memory resident while the file was opened and timed, the whole process; None where
-            the system does not say.
-        memory_before_bytes: the same with Python, OpenCV and the runtime loaded, before the file was opened.
-        memory_file_bytes: the difference; None where the system cannot tell it from that of decoding pictures.
-        round_p50_ms: the median of each round, in which every file had its turn.
-        speed: against the first file; None for that one itself.
-        opencv: version that decoded and resized.
-        others_share, steal_share: see `Load`, of its own turns; where those were too short to tell, the mean of before
-            and after.
-        throttled: whether the processor was slowed down, or short of power, while the files were timed; None if the
-            system does not say.
-        drift: time in the last third of its rounds over that in the first; None of too few rounds.
-        warmup: the runs that warmed up, after the first; None if there were none.
-        decide: temperature, and the best of the scores.
-        latency_intervals: `p50_ms`, `p90_ms` and `p99_ms` → low and high; None if fewer than `LEAST_ROUNDS` rounds.
-        thread_sweep: with other numbers of threads; None if not asked for.
-        top5: how many pictures have their own label among the five best; None of a file of five labels or fewer.
-        paired: its accuracy against that of the first file, on the same pictures; None for that one itself.
-        mlperf: p90 of a single stream, twice; None if not asked for.
-        cost: of a `.tflite` file.
-        energy_mj: of a run, beyond that of the idle processor; None if not measured.
-        drifted: whether that is beyond the noise floor, or beyond 5 % where there is none.
-    """
-
-    runtime: str
-    runtime_version: str
-    threads: int
-    confusion: dict[str, dict[str, int]]
-    open_ms: float
-    first_ms: float
-    warmup_runs: int
-    latency: Percentiles
-    preprocess: Percentiles
-    memory_peak_bytes: Optional[int]
-    memory_before_bytes: Optional[int]
-    memory_file_bytes: Optional[int]
-
-    round_p50_ms: tuple[float, ...] = ()
-    speed: Optional[Speed] = None
-    opencv: Optional[str] = None
-    others_share: Optional[float] = None
-    steal_share: Optional[float] = None
-    throttled: Optional[bool] = None
-    drift: Optional[TimeRatio] = None
-    drifted: bool = False
-    warmup: Optional[Percentiles] = None
-    decide: Optional[Percentiles] = None
-    latency_intervals: Optional[dict[str, tuple[float, float]]] = None
-    thread_sweep: Optional[ThreadSweep] = None
-
-    top5: Optional[Accuracy] = None
-    paired: Optional[Paired] = None
-    mlperf: Optional[SingleStream] = None
-    cost: Optional[Cost] = None
-    energy_mj: Optional[float] = None
-
-    @property
-    def disturbed(self) -> tuple[str, ...]:
-        """What makes its times doubtful, a few words each."""
-        others, steal = self.others_share or 0.0, self.steal_share or 0.0
-        lines = [f"others used {others:.0%} of the machine"] if others > DISTURBING_SHARE else []
-        if steal > DISTURBING_SHARE:
-            lines.append(f"other virtual machines took {steal:.0%}")
-        if self.throttled:
-            lines.append("the processor was throttled")
-        if self.drifted and self.drift is not None:
-            change = self.drift.ratio - 1
-            lines.append(
-                f"drifted: its last runs took {abs(change):.0%} {'longer' if change > 0 else 'less'} than its first"
-            )
-        return tuple(lines)
-
-    @property
-    def top1(self) -> Accuracy:
-        """How many pictures got their own label."""
-        right = sum(row.get(label, 0) for label, row in self.confusion.items())
-        return Accuracy(right, sum(sum(row.values()) for row in self.confusion.values()))
-
-    @property
-    def per_label(self) -> dict[str, LabelScores]:
-        """Precision, recall and F1 of each true label, in the order of the file's labels."""
-        called: dict[str, int] = {}
-        for row in self.confusion.values():
-            for label, pictures in row.items():
-                called[label] = called.get(label, 0) + pictures
-        return {
-            label: LabelScores(row.get(label, 0), sum(row.values()), called.get(label, 0))
-            for label, row in self.confusion.items()
-        }
-
-    @property
-    def macro_f1(self) -> float:
-        """The mean F1 of the labels that there are pictures of: a rare label counts as much as a common one."""
-        scores = [each.f1 for each in self.per_label.values()]
-        return sum(scores) / len(scores) if scores else 0.0
-
-    @property
-    def recalls(self) -> dict[str, Accuracy]:
-        """The same of each true label's pictures, in the order of the file's labels."""
-        return {label: Accuracy(row.get(label, 0), sum(row.values())) for label, row in self.confusion.items()}
 
 
 @dataclass(frozen=True)
@@ -257,27 +73,6 @@ class Pictures:
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What was asked for.
-
-    Attributes:
-        warmup_runs, runs: at most so many.
-        warmup_limit_s, runs_limit_s: stop earlier after so long; None: never.
-        least_runs: but not before so many.
-        rounds: about so many turns a file.
-        seed: of the order of turns, and of the bootstrap.
-    """
-
-    warmup_runs: int
-    warmup_limit_s: Optional[float]
-    runs: int
-    runs_limit_s: Optional[float]
-    least_runs: int
-    rounds: int = 20
-    seed: int = 0
-
-
-@dataclass(frozen=True)
 class Report:
     """Everything that one benchmark found.
 
@@ -287,6 +82,7 @@ class Report:
         command: what was typed, quoted for a shell; None from Python.
         noise_floor: the first file's time against its own, timed as two in the same rounds; None for a single file.
         before, after: the machine when the files were open and warm, and when they had been timed.
+        thumbnails: SHA-256 of a picture → `data:` address, of the flips that `report.html` shows; not in `report.json`.
     """
 
     edgevision: str
@@ -299,6 +95,7 @@ class Report:
     noise_floor: Optional[TimeRatio] = None
     before: Optional[MachineState] = None
     after: Optional[MachineState] = None
+    thumbnails: dict[str, str] = field(default_factory=dict[str, str], compare=False, repr=False)
 
     @property
     def measured(self) -> list[tuple[FileResult, Measurement]]:
@@ -307,6 +104,7 @@ class Report:
 
     def to_record(self) -> dict[str, Any]:
         """Return the record that `report.json` holds: see the package's docstring."""
+        slow = not_faster(self)
         pictures = dataclasses.asdict(self.pictures)
         pictures["labels"], pictures["skipped"] = list(self.pictures.labels), list(self.pictures.skipped)
         return {
@@ -320,12 +118,12 @@ class Report:
             "noise_floor": None if self.noise_floor is None else self.noise_floor.to_record(),
             "before": None if self.before is None else dataclasses.asdict(self.before),
             "after": None if self.after is None else dataclasses.asdict(self.after),
-            "files": [_file_record(file) for file in self.files],
+            "files": [_file_record(file, slow.get(file.name)) for file in self.files],
         }
 
 
-def _file_record(file: FileResult) -> dict[str, Any]:
-    record: dict[str, Any] = {
+def _file_record(file: FileResult, slow: Optional[NotFaster]) -> dict[str, Any]:
+    return {
         "path": file.path,
         "name": file.name,
         "size_bytes": file.size_bytes,
@@ -334,52 +132,6 @@ def _file_record(file: FileResult) -> dict[str, Any]:
         "recipe": file.recipe,
         "warnings": list(file.warnings),
         "error": file.error,
-        "measured": None,
+        "not_faster": None if slow is None else slow.to_record(),
+        "measured": None if file.measured is None else file.measured.to_record(),
     }
-    if file.measured is not None:
-        found = file.measured
-        low, high = found.top1.interval
-        record["measured"] = {
-            "runtime": found.runtime,
-            "runtime_version": found.runtime_version,
-            "threads": found.threads,
-            "pictures": found.top1.pictures,
-            "right": found.top1.right,
-            "top1_share": found.top1.share,
-            "top1_low_share": low,
-            "top1_high_share": high,
-            "open_ms": found.open_ms,
-            "first_ms": found.first_ms,
-            "warmup_runs": found.warmup_runs,
-            "latency": dataclasses.asdict(found.latency),
-            "preprocess": dataclasses.asdict(found.preprocess),
-            "memory_peak_bytes": found.memory_peak_bytes,
-            "memory_before_bytes": found.memory_before_bytes,
-            "memory_file_bytes": found.memory_file_bytes,
-            "round_p50_ms": list(found.round_p50_ms),
-            "speed": None if found.speed is None else found.speed.to_record(),
-            "opencv": found.opencv,
-            "others_share": found.others_share,
-            "steal_share": found.steal_share,
-            "throttled": found.throttled,
-            "drift": None if found.drift is None else found.drift.to_record(),
-            "drifted": found.drifted,
-            "warmup": None if found.warmup is None else dataclasses.asdict(found.warmup),
-            "decide": None if found.decide is None else dataclasses.asdict(found.decide),
-            "latency_intervals": (
-                None
-                if found.latency_intervals is None
-                else {key: list(interval) for key, interval in found.latency_intervals.items()}
-            ),
-            "thread_sweep": None if found.thread_sweep is None else found.thread_sweep.to_record(),
-            "top5": None if found.top5 is None else found.top5.to_record(),
-            "macro_f1_share": found.macro_f1,
-            "per_label": {label: scores.to_record() for label, scores in found.per_label.items()},
-            "paired": None if found.paired is None else found.paired.to_record(),
-            "mlperf": None if found.mlperf is None else found.mlperf.to_record(),
-            "cost": None if found.cost is None else found.cost.to_record(),
-            "energy_mj": found.energy_mj,
-            "disturbed": list(found.disturbed),
-            "confusion": found.confusion,
-        }
-    return record

@@ -5,14 +5,34 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Callable, Optional
 
-from ._report import Settings
-
-__all__ = ["Rounds", "take_rounds"]
+__all__ = ["Rounds", "Settings", "take_rounds"]
 
 #: Number of the round → the times of its runs, in milliseconds.
 Rounds = dict[int, list[float]]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What was asked for.
+
+    Attributes:
+        warmup_runs, runs: at most so many.
+        warmup_limit_s, runs_limit_s: stop earlier after so long; None: never.
+        least_runs: but not before so many.
+        rounds: about so many turns a file.
+        seed: of the order of turns, and of the bootstrap.
+    """
+
+    warmup_runs: int
+    warmup_limit_s: Optional[float]
+    runs: int
+    runs_limit_s: Optional[float]
+    least_runs: int
+    rounds: int = 20
+    seed: int = 0
 
 
 def take_rounds(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["interval_text", "ms_text", "percent_text", "points_text", "ratio_text", "size_text"]
+__all__ = ["interval_text", "ms_text", "percent_text", "points_text", "printable", "ratio_text", "size_text"]
 
 
 def percent_text(share: float) -> str:
@@ -63,3 +63,12 @@ def size_text(size_bytes: float) -> str:
     value, unit = (size_bytes / 1e3, "kB") if size_bytes < 1e6 else (size_bytes / 1e6, "MB")
     decimals = 2 if value < 10 else 1 if value < 100 else 0
     return f"{value:.{decimals}f} {unit}"
+
+
+def printable(text: str) -> str:
+    r"""Replace what cannot be drawn or encoded: control characters, and bytes of a name that are no UTF-8.
+
+    >>> printable("a\nb\udcff")
+    'a�b�'
+    """
+    return "".join(character if character.isprintable() else "\ufffd" for character in text)

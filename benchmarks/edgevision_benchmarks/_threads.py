@@ -13,11 +13,10 @@ from edgevision_device import Percentiles
 
 from ._child import Request
 from ._processes import Process
-from ._report import Settings
-from ._rounds import Rounds, take_rounds
+from ._rounds import Rounds, Settings, take_rounds
 from ._speed import TimeRatio, beyond, time_ratio
 
-__all__ = ["ThreadCount", "ThreadSweep", "recommend", "sweep_threads"]
+__all__ = ["ThreadCount", "ThreadSweep", "recommend", "time_threads"]
 
 
 @dataclass(frozen=True)
@@ -56,14 +55,13 @@ class ThreadSweep:
         return {"counts": counts, "recommended_threads": self.recommended}
 
 
-def sweep_threads(request: Request, counts: Sequence[int], settings: Settings, span: float) -> ThreadSweep:
+def time_threads(request: Request, counts: Sequence[int], settings: Settings) -> dict[int, Rounds]:
     """Time one file with each number of threads, each in a process of its own.
 
     Args:
         request: the file.
         counts: of threads.
         settings: see `take_rounds`.
-        span: a ratio within this factor of 1 is no difference.
 
     Raises:
         ChildError: the file cannot be opened, or run, with one of them.
@@ -79,11 +77,11 @@ def sweep_threads(request: Request, counts: Sequence[int], settings: Settings, s
             lambda name, runs: processes[name].time(runs)["times_ms"],
             settings,
         )
-    return recommend({int(name): found for name, found in rounds.items()}, settings.seed, span)
+    return {int(name): found for name, found in rounds.items()}
 
 
 def recommend(rounds: Mapping[int, Rounds], seed: int, span: float) -> ThreadSweep:
-    """Compare the rounds of each number of threads; see `sweep_threads`."""
+    """Compare the rounds of each number of threads; a ratio within the factor `span` of 1 is no difference."""
     latencies = {
         count: Percentiles.of_ms(list(itertools.chain.from_iterable(found.values()))) for count, found in rounds.items()
     }

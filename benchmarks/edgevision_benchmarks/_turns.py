@@ -1,13 +1,13 @@
-"""Measuring several files, each in a process of its own, one process running at a time."""
+"""Measuring several files: timing them in turns, then classifying the pictures with one after the other."""
 
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any, Callable, Optional, Union
+from functools import partial
+from typing import Any, Optional, Union
 
 import numpy as np
 
@@ -15,25 +15,45 @@ from edgevision_device import Percentiles
 
 from ._child import Request
 from ._cost import Cost
-from ._energy import EnergyMeter, energy_of_runs
-from ._load import LoadMeter, MachineState, read_state, throttled_between
-from ._mlperf import LEAST_RUNS, LEAST_S, SingleStream
+from ._flips import Flip, worst_first
+from ._histogram import Histogram
+from ._journal import Journal
+from ._load import MachineState, throttled_between
+from ._measurement import Measurement, Paired
+from ._mlperf import LEAST_RUNS, LEAST_S, SingleStream, StreamPass
 from ._processes import ChildError, Process
-from ._report import Measurement, Paired, Settings
-from ._rounds import Rounds, take_rounds
+from ._rounds import Rounds, Settings
 from ._speed import LEAST_ROUNDS, Speed, TimeRatio, beyond, drift_of, judge, percentile_intervals, time_ratio
 from ._statistics import Accuracy, compare_paired
-from ._threads import sweep_threads
+from ._sustained import compare_windows
+from ._threads import ThreadSweep, recommend, time_threads
+from ._timing import OnProgress, Timing, mean_of, time_files
 
-__all__ = ["Measured", "OnProgress", "measure_all"]
+__all__ = ["Extras", "Known", "Measured", "OnProgress", "measure_all"]
 
-#: Told the file's name (empty while pictures are hashed), the stage, and how many of how many are done.
-OnProgress = Callable[[str, str, int, int], None]
-
-#: What the first file is called when it is timed a second time. No path is empty.
-_TWIN = ""
 #: A drift by less than this factor is none, where no file was timed as two to tell.
 _DRIFT = 1.05
+
+#: What the process of one file answered, as JSON types.
+Answer = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What to measure of each file beside the turns; see `benchmark`."""
+
+    thread_counts: tuple[int, ...] = ()
+    mlperf: bool = False
+    sustained_s: Optional[float] = None
+
+
+@dataclass(frozen=True)
+class Known:
+    """A picture that all files are asked about: what to call it, SHA-256 of its file, and what it shows."""
+
+    name: str
+    sha256: Optional[str]
+    label: str
 
 
 @dataclass(frozen=True)
@@ -55,154 +75,178 @@ class Measured:
 
 def measure_all(
     requests: Mapping[str, Request],
+    pictures: Sequence[Known],
     settings: Settings,
     tell: OnProgress,
-    thread_counts: Sequence[int] = (),
-    mlperf: bool = False,
+    extras: Extras,
+    journal: Journal,
 ) -> Measured:
-    """Open every file, time all of them in turns, then classify the pictures with one after the other.
+    """Open every file, time all of them in turns, then ask one after the other for the rest.
 
-    With `mlperf`, each is then timed as `SingleStream` says; with `thread_counts`, with these numbers of threads too.
+    `pictures` are those of each request, in its order. What the journal holds already is not done again.
 
     Two interpreters never run at the same time: they would share cores, caches and heat.
     """
-    processes: dict[str, Process] = {}
-    errors: dict[str, str] = {}
-
     with ExitStack() as stack:
+        processes: dict[str, Process] = {}
 
-        def start(name: str, request: Request) -> None:
-            try:
-                processes[name] = Process(request)
-            except ChildError as error:
-                errors[name] = str(error)
-            else:
-                stack.callback(processes[name].close)
+        def start(name: str, request: Request) -> Process:
+            process = Process(request)
+            stack.callback(process.close)
+            # The first one is asked for the rest; a second one of the same file is only timed.
+            processes.setdefault(name, process)
+            return process
 
-        def take_turn(name: str, runs: int) -> Optional[list[float]]:
-            own_s = time.process_time()
-            meters[name].start()
-            energies[name].start()
-            try:
-                answer = processes[name].time(runs)
-            except ChildError as error:
-                errors[name] = str(error)
-                return None
-            energies[name].stop()
-            ran[name] += runs + 1  # the first one of a turn is not timed, but takes its energy
-            meters[name].stop(answer["cpu_s"] + time.process_time() - own_s)
-            times_ms: list[float] = answer["times_ms"]
-            done[name] += len(times_ms)
-            tell(name or reference, "latency", done[name], settings.runs)
-            return times_ms
-
+        timing = journal.timing
+        if timing is None:
+            timing = time_files({name: partial(start, name, each) for name, each in requests.items()}, settings, tell)
+            journal.keep_timing(timing)
+        errors = dict(timing.errors)
         for name, request in requests.items():
-            tell(name, "open", 0, 1)
-            start(name, request)
-        reference = next(iter(processes), "")
-        if len(processes) > 1:
-            start(_TWIN, requests[reference])
-        done = dict.fromkeys(processes, 0)
-        meters = {name: LoadMeter() for name in processes}
-        energies, ran = {name: EnergyMeter() for name in processes}, dict.fromkeys(processes, 0)
-        before = read_state()
-        rounds = take_rounds({name: process.expected_ms for name, process in processes.items()}, take_turn, settings)
-        after = read_state()
-        noise_floor = None
-        if _TWIN in processes:
-            processes[_TWIN].close()
-            if _TWIN in rounds and reference in rounds:
-                noise_floor = time_ratio(rounds[_TWIN], rounds[reference], settings.seed)
-
-        span = _DRIFT if noise_floor is None else noise_floor.span
-        files: dict[str, Union[Measurement, str]] = {}
-        skipped: tuple[str, ...] = ()
-        predicted: dict[str, list[Optional[str]]] = {}
-        for name in requests:
-            if name in rounds:
+            if name in timing.rounds and name not in journal.answers:
                 try:
-                    answer = processes[name].finish(
-                        lambda stage, done, total, name=name: tell(name, stage, done, total)
-                    )
-                    stream = None
-                    if mlperf:
-                        tell(name, "single stream", 0, 2)
-                        stream_pass = processes[name].stream(LEAST_RUNS, LEAST_S)
-                        tell(name, "single stream", 1, 2)
-                        stream = SingleStream((stream_pass, processes[name].stream(LEAST_RUNS, LEAST_S)))
-                    processes[name].close()
-                    sweep = None
-                    if thread_counts:
-                        tell(name, "threads", 0, 1)
-                        sweep = sweep_threads(requests[name], thread_counts, settings, span)
+                    process = processes.get(name) or start(name, request)
+                    journal.keep_answer(name, _ask(name, request, process, settings, tell, extras))
                 except ChildError as error:
                     errors[name] = str(error)
-                else:
-                    for part in ("preprocess", "decide"):
-                        answer[part] = Percentiles(**answer[part])
-                    cost = answer.pop("cost")
-                    predicted[name] = answer.pop("predicted")
-                    top5_right: Optional[int] = answer.pop("top5_right")
-                    skipped = tuple(answer.pop("skipped"))  # the same ones for every file
-                    speed = None
-                    if name != reference and reference in rounds:
-                        ratio = time_ratio(rounds[name], rounds[reference], settings.seed)
-                        speed = Speed(reference, ratio, judge(ratio, noise_floor))
-                    load = meters[name].load()
-                    drift = drift_of(rounds[name], settings.seed)
-                    files[name] = Measurement(
-                        **_times(processes[name].opened, rounds[name], settings.seed),
-                        **answer,
-                        speed=speed,
-                        others_share=_known(load.others_share, before.others_share, after.others_share),
-                        steal_share=_known(load.steal_share, before.steal_share, after.steal_share),
-                        throttled=throttled_between(before, after),
-                        thread_sweep=sweep,
-                        mlperf=stream,
-                        energy_mj=energy_of_runs(
-                            energies[name], ran[name], _known(None, before.processor_w, after.processor_w)
-                        ),
-                        cost=None if cost is None else Cost(**cost),
-                        top5=None if top5_right is None else Accuracy(top5_right, _classified(predicted[name])),
-                        paired=_paired(predicted, name, [label for _, label in requests[name].pictures]),
-                        drift=drift,
-                        drifted=drift is not None and beyond(drift, span) != "no difference",
-                    )
-                processes[name].close()
-            if name in errors:
-                files[name] = errors[name]
+                if name in processes:
+                    processes[name].close()
             tell(name, "failed" if name in errors else "done", 1, 1)
-    return Measured(files, skipped, noise_floor, before, after)
+    # Not in the order in which they were finished.
+    answers = {name: journal.answers[name] for name in requests if name in journal.answers}
+    return _conclude(requests, pictures, settings, timing, answers, errors)
 
 
-def _times(opened: dict[str, Any], rounds: Rounds, seed: int) -> dict[str, Any]:
+def _ask(name: str, request: Request, process: Process, settings: Settings, tell: OnProgress, extras: Extras) -> Answer:
+    """Return what one file's process says of memory, parts and pictures, and what else is asked for."""
+    answer = process.finish(lambda stage, done, total: tell(name, stage, done, total))
+    if extras.mlperf:
+        answer["streams"] = []
+        for number in range(2):
+            tell(name, "single stream", number, 2)
+            answer["streams"].append(process.stream(LEAST_RUNS, LEAST_S))
+    if extras.sustained_s is not None:
+        tell(name, "sustained", 0, 1)
+        answer["sustained"] = {"s": extras.sustained_s, "windows_p50_ms": process.sustain(extras.sustained_s)}
+    process.close()
+    if extras.thread_counts:
+        tell(name, "threads", 0, 1)
+        answer["threads"] = time_threads(request, extras.thread_counts, settings)
+    return answer
+
+
+def _conclude(
+    requests: Mapping[str, Request],
+    pictures: Sequence[Known],
+    settings: Settings,
+    timing: Timing,
+    answers: Mapping[str, Answer],
+    errors: Mapping[str, str],
+) -> Measured:
+    """Compare the files with one another, now that all have answered."""
+    files: dict[str, Union[Measurement, str]] = {}
+    for name in requests:
+        if name in answers:
+            files[name] = _measurement(name, pictures, settings, timing, answers)
+        elif name in errors:
+            files[name] = errors[name]
+    # A picture that cannot be decoded is so for every file.
+    skipped = next((tuple(answer["skipped"]) for answer in answers.values()), ())
+    return Measured(files, skipped, timing.noise_floor, timing.before, timing.after)
+
+
+def _measurement(
+    name: str, pictures: Sequence[Known], settings: Settings, timing: Timing, answers: Mapping[str, Answer]
+) -> Measurement:
+    answer, rounds, seed = answers[name], timing.rounds[name], settings.seed
+    span = _DRIFT if timing.noise_floor is None else timing.noise_floor.span
+    load, before, after = timing.loads[name], timing.before, timing.after
+    drift = drift_of(rounds, seed)
+    streams = [StreamPass(Percentiles(**each["latency"]), each["duration_s"]) for each in answer.get("streams", ())]
+    right, spells = answer["top5_right"], answer.get("sustained")
+    return Measurement(
+        **_times(timing.opened[name], rounds, seed),
+        confusion=answer["confusion"],
+        preprocess=Percentiles(**answer["preprocess"]),
+        decide=Percentiles(**answer["decide"]),
+        memory_peak_bytes=answer["memory_peak_bytes"],
+        memory_before_bytes=answer["memory_before_bytes"],
+        memory_file_bytes=answer["memory_file_bytes"],
+        speed=_speed(name, timing, seed),
+        others_share=_known(load.others_share, before.others_share, after.others_share),
+        steal_share=_known(load.steal_share, before.steal_share, after.steal_share),
+        throttled=throttled_between(before, after),
+        thread_sweep=_sweep(answer.get("threads"), seed, span),
+        sustained=None if spells is None else compare_windows(spells["s"], spells["windows_p50_ms"], seed, span),
+        mlperf=SingleStream((streams[0], streams[1])) if streams else None,
+        energy_mj=timing.energy_mj[name],
+        cost=_cost(answer["cost"]),
+        top5=None if right is None else Accuracy(right, sum(each is not None for each in answer["predicted"])),
+        paired=_paired(answers, name, pictures),
+        drift=drift,
+        drifted=drift is not None and beyond(drift, span) != "no difference",
+    )
+
+
+def _times(opened: Mapping[str, Any], rounds: Rounds, seed: int) -> dict[str, Any]:
     """Return what a `Measurement` says of opening and of the timed runs."""
-    warmup_ms = opened.pop("warmup_ms")
+    known = dict(opened)
+    warmup_ms = known.pop("warmup_ms")
+    times_ms = list(itertools.chain.from_iterable(rounds.values()))
     return {
-        **opened,
+        **known,
         "warmup_runs": len(warmup_ms),
         "warmup": Percentiles.of_ms(warmup_ms) if warmup_ms else None,
-        "latency": Percentiles.of_ms(list(itertools.chain.from_iterable(rounds.values()))),
+        "latency": Percentiles.of_ms(times_ms),
+        "histogram": Histogram.of_ms(times_ms),
         "latency_intervals": percentile_intervals(rounds, seed) if len(rounds) >= LEAST_ROUNDS else None,
-        "round_p50_ms": tuple(Percentiles.of_ms(times_ms).p50_ms for times_ms in rounds.values()),
+        "round_p50_ms": tuple(Percentiles.of_ms(each).p50_ms for each in rounds.values()),
     }
 
 
-def _classified(predicted: Sequence[Optional[str]]) -> int:
-    return sum(label is not None for label in predicted)
+def _speed(name: str, timing: Timing, seed: int) -> Optional[Speed]:
+    """Compare a file's rounds with those of the first; None for that one itself, or if it could not be timed."""
+    if name == timing.reference or timing.reference not in timing.rounds:
+        return None
+    ratio = time_ratio(timing.rounds[name], timing.rounds[timing.reference], seed)
+    return Speed(timing.reference, ratio, judge(ratio, timing.noise_floor))
 
 
-def _paired(predicted: Mapping[str, Sequence[Optional[str]]], name: str, labels: Sequence[str]) -> Optional[Paired]:
-    """Compare what a file calls the pictures with what the first of `predicted` does."""
-    first = next(iter(predicted))
+def _paired(answers: Mapping[str, Answer], name: str, pictures: Sequence[Known]) -> Optional[Paired]:
+    """Compare what a file calls the pictures with what the first of `answers` does."""
+    first = next(iter(answers))
     if name == first:
         return None
-    # What cannot be decoded is None for both.
-    pairs = [(a, b, label) for a, b, label in zip(predicted[first], predicted[name], labels) if a is not None]
-    right_a, right_b = (np.array([pair[side] == pair[2] for pair in pairs], np.bool_) for side in (0, 1))
-    return Paired(first, compare_paired(right_a, right_b), sum(a != b for a, b, _ in pairs))
+    a, b = answers[first], answers[name]
+    # Of every picture; what cannot be decoded is None for both.
+    told = [
+        Flip(picture.name, picture.sha256 or "", picture.label, *each)
+        for picture, *each in zip(pictures, a["predicted"], a["scores"], b["predicted"], b["scores"])
+        if each[0] is not None
+    ]
+    right_a = np.array([each.answer_a == each.label for each in told], np.bool_)
+    right_b = np.array([each.answer_b == each.label for each in told], np.bool_)
+    flipped = worst_first(each for each in told if each.answer_a != each.answer_b)
+    return Paired(first, compare_paired(right_a, right_b), len(flipped), tuple(flipped))
+
+
+def _sweep(
+    threads: Optional[Mapping[Any, Mapping[Any, Sequence[float]]]], seed: int, span: float
+) -> Optional[ThreadSweep]:
+    # The numbers of threads and of rounds are texts if they come from a file.
+    if threads is None:
+        return None
+    rounds = {int(count): {int(n): list(each) for n, each in found.items()} for count, found in threads.items()}
+    return recommend(rounds, seed, span)
+
+
+def _cost(record: Optional[dict[str, Any]]) -> Optional[Cost]:
+    if record is None:
+        return None
+    values: dict[str, Any] = {**record, "outside": tuple(record["outside"])}
+    return Cost(**values)
 
 
 def _known(own: Optional[float], before: Optional[float], after: Optional[float]) -> Optional[float]:
     """Return what a file's own turns say, or where they say nothing the mean of before and after."""
-    return own if own is not None or before is None or after is None else (before + after) / 2
+    return mean_of(before, after) if own is None else own

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgevision_benchmarks import printable as clean
 from edgevision_device import MissingPackageError, load_opencv
 
 if TYPE_CHECKING:
@@ -149,15 +150,6 @@ def enlarge(pixels: npt.NDArray[Any], factor: int) -> npt.NDArray[Any]:
     [[1, 1, 2, 2], [1, 1, 2, 2]]
     """
     return pixels.repeat(factor, 0).repeat(factor, 1)
-
-
-def clean(text: str) -> str:
-    r"""Replace what cannot be drawn or encoded: control characters, and bytes of a name that are no UTF-8.
-
-    >>> clean("a\nb\udcff")
-    'a�b�'
-    """
-    return "".join(character if character.isprintable() else "\ufffd" for character in text)
 
 
 @contextlib.contextmanager

@@ -120,6 +120,15 @@ def make_report() -> Callable[..., Report]:
     return make
 
 
+@pytest.fixture
+def report(make_report: Callable[..., Report]) -> Report:
+    """A file that was measured, 19 of 20 pictures right in 10 ms, and one that crashed."""
+    found = measurement({"red": {"red": 9, "blue": 1}, "blue": {"blue": 10}}, 10.0)
+    return make_report(
+        ("a.int8.tflite", "tflite", "int8", 110_000, found), ("broken.onnx", "onnx", "int8", 90_000, "it crashed")
+    )
+
+
 @pytest.fixture(name="measurement")
 def measurement_fixture() -> Callable[..., Measurement]:
     return measurement

@@ -1,10 +1,12 @@
 """`choose`: accuracy first as far as these pictures tell, then latency; every other file with its reason."""
 
+import dataclasses
 import json
 
 import pytest
 
-from edgevision_benchmarks import Budget, choose, main, write_report
+from edgevision_benchmarks import Budget, Flip, Paired, PairedDifference, TimeRatio, choose, main, write_report
+from edgevision_benchmarks._pairs import paired_difference
 from edgevision_device import UsageError
 
 
@@ -92,8 +94,56 @@ def test_a_limit_that_no_file_can_keep_is_refused(limits):
 
 
 def test_what_misleads_about_the_chosen_file_is_said(make_report, measurement):
-    import dataclasses
-
     report = make_report(("a.tflite", "tflite", "int8", 1000, measurement(confusion(950))))
     files = tuple(dataclasses.replace(file, warnings=("it was trained on these",)) for file in report.files)
     assert "warning: it was trained on these" in choose(dataclasses.replace(report, files=files), Budget()).lines()
+
+
+def flips(*pictures):
+    """Flips of a file that is wrong where the first is right (`-n`), or the other way round (`n`)."""
+    said = {True: ("red", "blue"), False: ("blue", "red")}
+    return tuple(Flip(f"{abs(n)}.png", "", "red", said[n < 0][0], 0.9, said[n < 0][1], 0.9) for n in pictures)
+
+
+def paired(found, *pictures):
+    lost, gained = sum(n < 0 for n in pictures), sum(n > 0 for n in pictures)
+    difference = PairedDifference(900 - lost, lost, gained, 100 - gained)
+    return dataclasses.replace(found, paired=Paired("a.tflite", difference, len(pictures), flips(*pictures)))
+
+
+def test_files_are_compared_picture_by_picture_whichever_is_the_first(make_report, measurement):
+    """20 of 1,000 pictures may be chance, but not where one is right wherever the other is."""
+    lost = [-n for n in range(1, 21)]
+    report = make_report(
+        ("a.tflite", "tflite", "float32", 3000, measurement(confusion(900), 9.0)),
+        ("b.tflite", "tflite", "float16", 2000, paired(measurement(confusion(901), 8.0), 30)),
+        ("c.tflite", "tflite", "int8", 1000, paired(measurement(confusion(880), 1.0), *lost)),
+    )
+    choice = choose(report, Budget())
+    assert choice.chosen[0].name == "b.tflite"
+    assert [each.file.name for each in choice.equal] == ["a.tflite"], "c is told from both"
+    a, b, c = report.measured
+    both = paired_difference(b, c)
+    assert (both.both, both.only_a, both.only_b, both.neither) == (880, 21, 0, 99)
+    assert paired_difference(a, c).only_a == 20
+    assert paired_difference(c, a).only_b == 20
+    old = dataclasses.replace(c[1], paired=dataclasses.replace(c[1].paired, flipped=()))
+    assert paired_difference(b, (c[0], old)) is None, "an older report says only how many flip"
+
+
+def test_of_files_as_fast_as_the_fastest_the_smallest_is_chosen(make_report, measurement):
+    def timed(each_ms, factor=1.0):
+        rounds = tuple(factor * each_ms * (1 + 0.01 * (n % 3)) for n in range(20))
+        return dataclasses.replace(measurement(confusion(900), each_ms), round_p50_ms=rounds)
+
+    report = make_report(
+        ("a.tflite", "tflite", "float32", 3000, timed(1.0)),
+        ("b.tflite", "tflite", "float16", 2000, timed(1.01)),
+        ("c.tflite", "tflite", "int8", 1000, timed(1.5)),
+    )
+    assert choose(report, Budget()).chosen[0].name == "a.tflite", "without a noise floor the figures count"
+    report = dataclasses.replace(report, noise_floor=TimeRatio(1.0, 0.97, 1.03, 20))
+    choice = choose(report, Budget())
+    assert choice.chosen[0].name == "b.tflite"
+    assert [(each.file.name, each.as_fast) for each in choice.equal] == [("a.tflite", True), ("c.tflite", False)]
+    assert choice.equal[0].describe().endswith(", as fast")

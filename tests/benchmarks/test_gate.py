@@ -7,16 +7,6 @@ import pytest
 from edgevision_benchmarks import judge, main, parse_gate, write_report
 from edgevision_device import UsageError
 
-CONFUSION = {"red": {"red": 9, "blue": 1}, "blue": {"blue": 10}}
-
-
-@pytest.fixture
-def report(make_report, measurement):
-    return make_report(
-        ("a.int8.tflite", "tflite", "int8", 110_000, measurement(CONFUSION, 10.0)),
-        ("broken.onnx", "onnx", "int8", 90_000, "it crashed"),
-    )
-
 
 @pytest.mark.parametrize(
     ("text", "value", "passed"),

@@ -3,11 +3,21 @@
 import hashlib
 import importlib.util
 import inspect
+import json
 import sys
 
 import pytest
 
-from edgevision_benchmarks import Accuracy, LabelScores, _accuracy, _processes, benchmark
+from edgevision_benchmarks import (
+    Accuracy,
+    LabelScores,
+    _accuracy,
+    _processes,
+    benchmark,
+    read_report,
+    render_html,
+    write_report,
+)
 from edgevision_device import DataOrigin, FileError, Metadata, Normalization, PictureError, UsageError, hash_pictures
 
 #: A child that dies of SIGSEGV on files called crash.tflite and does its work on others.
@@ -329,3 +339,39 @@ def test_what_benchmark_and_command_take_is_documented():
     names = set(inspect.signature(benchmark).parameters)
     documented = inspect.getdoc(benchmark)
     assert [name for name in sorted(names) if f"{name}:" not in documented] == []
+
+
+def test_pictures_that_flip_are_told_worst_first_and_shown(model, pictures, tmp_path):
+    folder = pictures()
+    (folder / "red" / "broken.png").write_bytes(b"no picture")
+    # The second one calls green what is red, and the other way round.
+    files = [model("a.tflite"), model("b.tflite", labels=("green", "red", "blue", "dark"))]
+    report = benchmark(files, folder, runs=1, warmup=0)
+    paired = report.files[1].measured.paired
+    assert {(flip.kind, flip.label, flip.answer_a, flip.answer_b) for flip in paired.flipped} == {
+        ("lost", "red", "red", "green"),
+        ("lost", "green", "green", "red"),
+    }
+    scores = [flip.score_b for flip in paired.flipped]
+    assert scores == sorted(scores, reverse=True)
+    assert all(
+        hashlib.sha256((folder / flip.picture).read_bytes()).hexdigest() == flip.sha256 for flip in paired.flipped
+    )
+    json_path, html_path = write_report(report, tmp_path / "report")
+    page = html_path.read_text(encoding="utf-8")
+    assert page.count('<img src="data:image/png;base64,') == 6
+    assert '<b class="lost">6 lost</b>' in page
+    assert "data:image" not in json_path.read_text(encoding="utf-8")
+    again = read_report(json_path)
+    assert again == report
+    assert render_html(again).count("not there any more") == 6
+
+
+def test_an_address_in_a_report_is_not_shown(model, pictures, tmp_path):
+    files = [model("a.tflite"), model("b.tflite", labels=("green", "red", "blue", "dark"))]
+    path, _ = write_report(benchmark(files, pictures(), runs=1, warmup=0), tmp_path / "report")
+    record = json.loads(path.read_text(encoding="utf-8"))
+    sha256 = record["files"][1]["measured"]["paired"]["flipped"][0]["sha256"]
+    record["thumbnails"] = {sha256: "http://example.com/picture.png"}
+    path.write_text(json.dumps(record), encoding="utf-8")
+    assert "example.com" not in render_html(read_report(path))

@@ -8,16 +8,6 @@ import pytest
 from edgevision_benchmarks import Budget, benchmark, choose, compare_reports, read_report, write_report
 from edgevision_device import FileError
 
-CONFUSION = {"red": {"red": 9, "blue": 1}, "blue": {"blue": 10}}
-
-
-@pytest.fixture
-def report(make_report, measurement):
-    return make_report(
-        ("a.int8.tflite", "tflite", "int8", 110_000, measurement(CONFUSION, 0.5)),
-        ("broken.onnx", "onnx", "int8", 90_000, "it crashed"),
-    )
-
 
 def test_a_report_comes_back_as_it_was(report, tmp_path):
     path, _ = write_report(report, tmp_path)

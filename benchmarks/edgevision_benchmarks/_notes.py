@@ -1,0 +1,133 @@
+"""What a reader of the table must know beside it, a line each: of the whole report, and of each file."""
+
+from __future__ import annotations
+
+from ._measurement import Measurement
+from ._report import Report
+from ._slowness import not_faster
+from ._speed import LEAST_ROUNDS, TimeRatio
+from ._text import ms_text, ratio_text
+
+__all__ = ["file_notes", "general_notes"]
+
+
+def general_notes(report: Report) -> list[str]:
+    """Return what holds for all files: pictures, runtimes, runs, the machine, skipped pictures."""
+    pictures, settings = report.pictures, report.settings
+    split = f", its {pictures.split} split" if pictures.split else ""
+    lines = [
+        f"{pictures.count} pictures of {len(pictures.labels)} labels from {pictures.name}{split} "
+        f"(SHA-256 {pictures.sha256[:12]}…)"
+    ]
+    runtimes = dict.fromkeys(f"{found.runtime} {found.runtime_version}" for _, found in report.measured)
+    threads = sorted({found.threads for _, found in report.measured})
+    counts = ", ".join(f"{count} thread{'s' if count > 1 else ''}" for count in threads)
+    lines.append(f"{' and '.join(runtimes)}, {counts}, one picture at a time")
+    runs, warmup = ([pick(found) for _, found in report.measured] for pick in (_runs, _warmup))
+    limit = "" if settings.runs_limit_s is None else f" (up to {settings.runs} in {settings.runs_limit_s:g} s)"
+    lines.append(f"{_span(runs)} runs timed{limit} after {_span(warmup)} to warm up; the first run stands apart")
+    lines.extend(_turns(report))
+    energies = [f"{file.name} {found.energy_mj:.3g}" for file, found in report.measured if found.energy_mj is not None]
+    told = f"{', '.join(energies)} mJ a run, beyond the idle processor" if energies else "not measured"
+    lines.append(f"energy: {told}")
+    if any(found.thread_sweep is not None for _, found in report.measured):
+        lines.append("threads: the fewest are recommended that cannot be told from the fastest")
+    resizing = _range([found.preprocess.p50_ms for _, found in report.measured])
+    deciding = _range([found.decide.p50_ms for _, found in report.measured if found.decide is not None])
+    decided = f", nor deciding: {deciding} ms" if deciding else ""
+    lines.append(f"preprocessing not included: {resizing} ms a picture (p50){decided}")
+    wide = [found.latency_intervals["p50_ms"] for _, found in report.measured if found.latency_intervals is not None]
+    if wide:
+        widest = max((high - low) / (high + low) for low, high in wide)
+        lines.append(
+            f"95 % intervals of p50 reach at most {widest:.1%} to either side; those of p90 and p99: report.json"
+        )
+    lines.extend(_machine(report))
+    if pictures.skipped:
+        lines.append(f"{len(pictures.skipped)} of {pictures.count} pictures skipped: they cannot be decoded")
+    return lines
+
+
+def file_notes(report: Report) -> dict[str, list[str]]:
+    """Return by name what holds for one file: how it compares, and what it costs."""
+    slow = not_faster(report)
+    told = {file.name: _of_file(found) for file, found in report.measured}
+    for name, why in slow.items():
+        told[name].append(why.describe())
+    return {name: lines for name, lines in told.items() if lines}
+
+
+def _of_file(found: Measurement) -> list[str]:
+    lines: list[str] = []
+    if found.speed is not None:
+        verdict = found.speed.verdict or f"no verdict on fewer than {LEAST_ROUNDS} rounds"
+        lines.append(f"{verdict}, {_ratio(found.speed.time)}")
+    if found.paired is not None:
+        flips = f"{found.paired.flips} flip{'s' if found.paired.flips != 1 else ''}"
+        lines.append(f"against {found.paired.reference}: top-1 {found.paired.difference.describe()}; {flips}")
+    if found.mlperf is not None:
+        lines.append(f"MLPerf's single stream, {found.mlperf.describe()}")
+    if found.sustained is not None and not found.sustained.differs:
+        lines.append(found.sustained.describe())
+    if found.cost is not None:
+        cost = found.cost
+        parts = f"{cost.delegated}, in {cost.partitions} part{'s' * (cost.partitions > 1)}"
+        lines.append(
+            f"{cost.parameters:,} parameters, {cost.macs / 1e6:,.1f} million MACs; "
+            f"of {cost.operators} operators delegated: {parts if cost.partitions else 'none'}"
+        )
+    if found.thread_sweep is not None:
+        counts = ", ".join(f"{each.threads}: {ms_text(each.latency.p50_ms)}" for each in found.thread_sweep.counts)
+        lines.append(f"p50 ms by threads {counts}; {found.thread_sweep.recommended} recommended")
+    return lines
+
+
+def _turns(report: Report) -> list[str]:
+    """Return how the files were compared in time, and with which."""
+    references = [found.speed.reference for _, found in report.measured if found.speed is not None]
+    if not references:
+        return []
+    floor = report.noise_floor
+    noise = "" if floor is None else f"; itself, timed as two, {_ratio(floor)}: no verdict on less"
+    return [
+        f"timed in turns, in shuffled rounds (seed {report.settings.seed}); "
+        f"time ratio: against {references[0]} in the same rounds{noise}"
+    ]
+
+
+def _range(times_ms: list[float]) -> str:
+    return " to ".join(dict.fromkeys(ms_text(time) for time in (min(times_ms), max(times_ms)))) if times_ms else ""
+
+
+def _machine(report: Report) -> list[str]:
+    """Return what the machine was like before and after, what of it is known."""
+    told: list[str] = []
+    for when, state in (("before", report.before), ("after", report.after)):
+        if state is not None:
+            known = (
+                (state.others_share, "others use {:.0%} of it"),
+                (state.steal_share or None, "{:.0%} stolen"),
+                (state.clock_mhz, "{:,.0f} MHz"),
+                (state.temperature_c, "{:.0f} °C"),
+                (state.processor_w, "{:.1f} W"),
+            )
+            parts = [form.format(value) for value, form in known if value is not None]
+            parts.extend(state.power or ())
+            told.append(f"{when}: {', '.join(parts) or 'it says nothing'}")
+    return [f"the machine, {'; '.join(told)}"] if told else []
+
+
+def _ratio(time: TimeRatio) -> str:
+    return f"{ratio_text(time.ratio)} of its time ({ratio_text(time.low)} to {ratio_text(time.high)})"
+
+
+def _runs(found: Measurement) -> int:
+    return found.latency.count
+
+
+def _warmup(found: Measurement) -> int:
+    return found.warmup_runs
+
+
+def _span(counts: list[int]) -> str:
+    return str(min(counts)) if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"

@@ -1,0 +1,110 @@
+"""Why int8 is not faster: every reason on made-up files and machines, and what real files say."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from edgevision_benchmarks import Conditions, Cost, TimeRatio, read_report, render_html, write_report
+from edgevision_benchmarks._conditions import int8_instructions
+from edgevision_benchmarks._cost import read_cost
+from edgevision_benchmarks._slowness import explain, not_faster
+
+CONFUSION = {"red": {"red": 9, "blue": 1}}
+FLOAT = Cost(1000, 2000, 20, 19, 1, ("CAST",), {"float32": 6})
+INT8 = Cost(1000, 2000, 20, 19, 1, ("QUANTIZE",), {"int8": 6})
+PC = Conditions(None, "A", 4, "x86_64", 64, None, "S", "L", "3.11", None, int8_instructions=("avx512_vnni",))
+
+
+@pytest.mark.parametrize(
+    ("cost", "machine", "reason"),
+    [
+        ({}, {"userland_bits": 32}, "this Python is 32-bit on a 64-bit kernel"),
+        ({}, {"int8_instructions": ()}, "no instructions for int8 dot products (avx512_vnni or avx_vnni)"),
+        ({}, {"architecture": "aarch64", "int8_instructions": ()}, "no instructions for int8 dot products (asimddp)"),
+        ({"kernels": {"int16": 6}}, {}, "its activations have 16 bits"),
+        ({"kernels": {"uint8": 6}}, {}, "it computes in uint8"),
+        ({"kernels": {"float32": 2, "hybrid": 4}}, {}, "4 of 6 convolutions and products quantize"),
+        ({"delegated": 0, "partitions": 0}, {}, "no operator runs on XNNPACK"),
+        ({"delegated": 15, "outside": ("SOFTMAX",)}, {}, "5 of 20 operators do not run on XNNPACK: SOFTMAX"),
+        ({"partitions": 3}, {}, "XNNPACK runs it in 3 parts, not 1"),
+    ],
+)
+def test_each_reason_is_read_from_the_file_or_the_machine(measurement, cost, machine, reason):
+    mine, other = (dataclasses.replace(measurement(CONFUSION), cost=each) for each in (INT8, FLOAT))
+    assert explain(mine, other, PC) == ()
+    changed = dataclasses.replace(mine, cost=dataclasses.replace(INT8, **cost))
+    (told,) = explain(changed, other, dataclasses.replace(PC, **machine))
+    assert reason in told
+
+
+def test_a_machine_that_does_not_say_is_no_reason(measurement):
+    mine, other = (dataclasses.replace(measurement(CONFUSION), cost=each) for each in (INT8, FLOAT))
+    assert explain(mine, other, dataclasses.replace(PC, int8_instructions=None)) == ()
+    assert int8_instructions("processor : 0\n") is None
+    assert int8_instructions("flags\t\t: fpu avx2\n") == ()
+    assert int8_instructions("flags : avx2 avx512_vnni\n") == ("avx512_vnni",)
+
+
+def timed(found, each_ms, **changes):
+    return dataclasses.replace(found, round_p50_ms=tuple(each_ms + 0.001 * n for n in range(20)), **changes)
+
+
+@pytest.fixture
+def compared(make_report, measurement):
+    """The float file is not the first one, and another network stands beside it."""
+    found = measurement(CONFUSION)
+    report = make_report(
+        ("b.float32.tflite", "tflite", "float32", 9, timed(found, 9, cost=dataclasses.replace(FLOAT, macs=9))),
+        ("a.float32.tflite", "tflite", "float32", 9, timed(found, 2, cost=FLOAT)),
+        ("a.int8.tflite", "tflite", "int8", 9, timed(found, 2, cost=INT8)),
+        ("a.dynamic.tflite", "tflite", "dynamic", 9, timed(found, 1, cost=INT8)),
+        ("a.int8.onnx", "onnx", "int8", 9, timed(found, 8)),
+        ("a.float32.onnx", "onnx", "float32", 9, timed(found, 4)),
+    )
+    return dataclasses.replace(report, conditions=PC, noise_floor=TimeRatio(1.0, 0.98, 1.02, 20))
+
+
+def test_each_int8_file_is_held_against_the_float_one_of_its_network_and_format(compared, tmp_path):
+    found = not_faster(compared)
+    assert {name: (each.than, each.verdict) for name, each in found.items()} == {
+        "a.int8.tflite": ("a.float32.tflite", "no difference"),
+        "a.int8.onnx": ("a.float32.onnx", "slower"),
+    }
+    line = "int8 is not faster here than a.float32.onnx (slower, 2.00 of its time) because: none of the known reasons"
+    assert line in render_html(compared)
+    record = compared.to_record()["files"][4]["not_faster"]
+    assert (record["than"], record["verdict"], record["because"]) == ("a.float32.onnx", "slower", [])
+    write_report(compared, tmp_path)
+    assert not_faster(read_report(tmp_path)) == found
+
+
+def test_of_few_rounds_nothing_is_explained(compared):
+    files = [
+        dataclasses.replace(file, measured=dataclasses.replace(file.measured, round_p50_ms=(1.0,) * 3))
+        for file in compared.files
+    ]
+    assert not_faster(dataclasses.replace(compared, files=tuple(files))) == {}
+
+
+def test_real_files_say_what_they_compute_in(model):
+    from edgevision_device import read_model_file
+
+    data = Path(__file__).parents[1] / "device" / "data"
+    runtimes = benchmark_runtime()
+    found = {
+        name: read_cost(read_model_file(path).model, runtimes).kernels
+        for name, path in {
+            "float32": data / "tiny.float32.tflite",
+            "int8": data / "tiny.int8.tflite",
+            "colors": model(),
+        }.items()
+    }
+    assert set(found["float32"]) == set(found["colors"]) == {"float32"}
+    assert set(found["int8"]) == {"int8"}
+
+
+def benchmark_runtime():
+    import importlib.util
+
+    return "litert" if importlib.util.find_spec("ai_edge_litert") else "tflite-runtime"
