@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import Any, Optional
@@ -180,8 +181,8 @@ def choose(report: Report, budget: Budget) -> Choice:
 
     Args:
         report: of `benchmark`, or read back.
-        budget: what a file may cost. Latency is p90, here and in the order of equals; of files that cannot be told from
-            the fastest, by their rounds and the noise floor of the report, the smallest.
+        budget: what a file may cost; latency is p90. The fastest is so by the rounds in which files took turns, and by
+            p90 where there were none; of files that cannot be told from it there, the smallest is taken.
     """
     best = max((found.top1 for _, found in report.measured), key=lambda top1: top1.share, default=Accuracy(0, 0))
     fitting: list[Row] = []
@@ -202,7 +203,9 @@ def choose(report: Report, budget: Budget) -> Choice:
         return Choice(budget, None, (), None, nearest, tuple(excluded))
     top = max(fitting, key=lambda row: row[1].top1.share)
     group = sorted((row for row in fitting if not _beside(row, top, report).distinguishable), key=_speed)
-    alike = [row for row in group if row is group[0] or _as_fast(row, group[0], report)]
+    # In turns a file may be the faster one although its p90, which a busy machine spoils first, is not.
+    fastest = functools.reduce(lambda best, row: row if _verdict(row, best, report) == "faster" else best, group)
+    alike = [row for row in group if row is fastest or _as_fast(row, fastest, report)]
     smallest = min(alike, key=lambda row: row[0].size_bytes)
     group = [smallest, *(row for row in group if row is not smallest)]
     better = [_beside(row, group[0], report) for row in over if row[1].top1.share > group[0][1].top1.share]
@@ -233,10 +236,13 @@ def _beside(row: Row, chosen: Row, report: Report) -> Alternative:
 
 def _as_fast(row: Row, other: Row, report: Report) -> bool:
     """Say whether two files cannot be told apart in time: their rounds and the noise floor say so."""
-    if report.noise_floor is None:
-        return False
-    time = time_between(row[1], other[1], report.settings.seed)
-    return time is not None and judge(time, report.noise_floor) == "no difference"
+    return _verdict(row, other, report) == "no difference"
+
+
+def _verdict(row: Row, other: Row, report: Report) -> Optional[str]:
+    """Return `faster`, `slower` or `no difference`, by the rounds of both; None where there are none."""
+    time = None if report.noise_floor is None else time_between(row[1], other[1], report.settings.seed)
+    return None if time is None else judge(time, report.noise_floor)
 
 
 def _line(file: FileResult, found: Measurement) -> str:

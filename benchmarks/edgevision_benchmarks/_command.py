@@ -101,16 +101,15 @@ def run(args: argparse.Namespace, data_name: Optional[str] = None) -> int:
         )
     for line in report.pictures.skipped:
         print(f"skipped: {line}", file=sys.stderr)
-    written = [] if out is None else write_report(report, out, overwrite=args.overwrite)
-    if out is not None:
-        (out / UNFINISHED).unlink(missing_ok=True)
     if args.json:
         sys.stdout.write(to_json(report))
     else:
         print_table(report)
     verdicts = judge(report, args.gate)
     print_verdicts(verdicts, sys.stderr if args.json else sys.stdout)
-    if written:
+    if out is not None:  # last: a full disk costs the files, not what was found
+        written = write_report(report, out, overwrite=args.overwrite)
+        (out / UNFINISHED).unlink(missing_ok=True)
         print(f"wrote {' and '.join(str(path) for path in written)}", file=sys.stderr)
     return int(any(file.error for file in report.files) or not all(verdict.passed for verdict in verdicts))
 

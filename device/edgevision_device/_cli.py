@@ -60,7 +60,7 @@ def run_cli(
             help_line = (command.__doc__ or "").splitlines()[0]
             subparser = subparsers.add_parser(name, help=help_line, description=help_line, allow_abbrev=False)
             _declare(subparser, name, command)
-    args = parser.parse_args(words)
+    args = parser.parse_args(_joined(words))
     # The command as typed goes into reports, so that a stranger can repeat them.
     args.command_line = [prog, *words]
     # A file's name may hold bytes that are no UTF-8, which Python keeps as surrogates and refuses to print.
@@ -78,6 +78,21 @@ def run_cli(
         if args.traceback:
             raise
         return _report(prog, error)
+
+
+def _joined(words: Sequence[str]) -> list[str]:
+    """Write `--pixels -1..1` as `--pixels=-1..1`: argparse takes all that begins with a minus for a flag.
+
+    >>> _joined(["export", "net.onnx", "--pixels", "-1..1", "--threads", "-2", "--json"])
+    ['export', 'net.onnx', '--pixels=-1..1', '--threads=-2', '--json']
+    """
+    found: list[str] = []
+    for word in words:
+        if found and re.match(r"-[\d.]", word) and re.fullmatch(r"--[a-z][a-z-]*", found[-1]):
+            found[-1] += f"={word}"
+        else:
+            found.append(word)
+    return found
 
 
 class _Parser(argparse.ArgumentParser):

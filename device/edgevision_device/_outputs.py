@@ -32,6 +32,10 @@ def writing(path: str | os.PathLike[str], *, mode: int = 0o666) -> Generator[Pat
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
         os.replace(temporary, target)
+    except OSError as error:
+        if error.filename in (None, str(temporary)):  # what is written to, rather than a descriptor or our name for it
+            error.filename = str(target)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

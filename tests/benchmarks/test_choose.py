@@ -147,3 +147,16 @@ def test_of_files_as_fast_as_the_fastest_the_smallest_is_chosen(make_report, mea
     assert choice.chosen[0].name == "b.tflite"
     assert [(each.file.name, each.as_fast) for each in choice.equal] == [("a.tflite", True), ("c.tflite", False)]
     assert choice.equal[0].describe().endswith(", as fast")
+
+
+def test_the_fastest_in_turns_is_the_fastest_whatever_its_p90_is(make_report, measurement):
+    def timed(each_ms, p90_ms):
+        rounds = tuple(each_ms * (1 + 0.01 * (n % 3)) for n in range(20))
+        return dataclasses.replace(measurement(confusion(900), p90_ms), round_p50_ms=rounds)
+
+    report = make_report(
+        ("small.tflite", "tflite", "int8", 1000, timed(1.0, 3.1)),
+        ("large.onnx", "onnx", "float32", 3000, timed(1.5, 3.0)),
+    )
+    report = dataclasses.replace(report, noise_floor=TimeRatio(1.0, 0.97, 1.03, 20))
+    assert choose(report, Budget()).chosen[0].name == "small.tflite"

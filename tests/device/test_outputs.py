@@ -81,6 +81,7 @@ if sys.argv[2] == "limit":
 try:
     write_atomically(target, bytes(1_000_000))
 except OSError as error:
+    assert error.filename == target, error.filename
     print(errno.errorcode[error.errno], sorted(os.listdir(folder)), open(target, "rb").read())
 """
 

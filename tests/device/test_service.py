@@ -153,7 +153,7 @@ def test_inputs_are_found_from_another_folder(install: Install, tmp_path: Path, 
     foreign = shutil.copy(data / "foreign.int8.tflite", tmp_path / "foreign.tflite")
     (tmp_path / "current.tflite").symlink_to(foreign)
     (tmp_path / "photos").mkdir()
-    given = ["--source", "photos/", "--labels", "labels.txt", "--resize", "stretch", "--pixels=-1..1"]
+    given = ["--source", "photos/", "--labels", "labels.txt", "--resize", "stretch", "--pixels", "-1..1"]
     code, unit, err = install(*given, "--delegate", "lib/libtpu.so", "--dry-run", file="current.tflite")
     assert (code, err) == (0, "")
     found = parsed(words_of(unit))
