@@ -10,9 +10,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from edgevision_converters import RECIPES, SourceModel, export_model, plan_files
-from edgevision_device import FileError, MissingPackageError, UsageError, quiet_native, require_known
+from edgevision_device import FileError, MissingPackageError, UsageError, require_known
 
 from ._arithmetic import layer_costs, total_costs
+from ._keras import start_keras
 from ._networks import NETWORKS, PRETRAINED, RANDOM, imagenet_labels
 from ._photos import calibration_photos, check_photos
 from ._progress import say
@@ -156,9 +157,9 @@ class NetworkFiles:
         Raises:
             CheckError: a float file disagrees with its Keras model.
         """
-        say("starting TensorFlow")
-        with quiet_native(keep=lambda line: False):  # the backend greets from C++ when it is first imported
-            import keras
+        start_keras("tensorflow")
+        import keras
+
         with contextlib.ExitStack() as opened:
             out = Path(opened.enter_context(tempfile.TemporaryDirectory()) if self.out is None else self.out)
             files: list[NetworkFile] = []

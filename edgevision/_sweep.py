@@ -38,7 +38,7 @@ from ._sweep_axes import combine
 from ._sweep_plot import draw_sweep
 from ._sweep_record import FORMAT, Result, Sweep, SweepRow
 from ._sweep_table import to_csv
-from ._training import absolute, absolute_paths
+from ._training import absolute, absolute_paths, require_layer
 
 if TYPE_CHECKING:
     import os
@@ -100,6 +100,9 @@ def sweep(
     plan = _Plan(str(data), Path(out), recipe, threads, pictures, overwrite=overwrite, resume=resume)
     combinations = [plan.place(each) for each in combine(base, axes)]
     before = [plan.find(each) for each in combinations]
+    for each, found in zip(combinations, before, strict=True):
+        if found is None or found["result"] is None:
+            require_layer(data, each.options)
     kept = sum(each is not None and each["result"] is not None for each in before)
     say(f"{len(combinations)} trainings to compare{f', {kept} of them finished before' if kept else ''}")
     rows: list[SweepRow] = []

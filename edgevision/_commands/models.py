@@ -6,10 +6,11 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
-from edgevision_device import UsageError, quiet_native, require_known
+from edgevision_device import UsageError, require_known
 
 from .._arithmetic import layer_costs, total_costs
 from .._console import stdout_console
+from .._keras import start_keras
 from .._networks import DEFAULT_SIZE_WH, NETWORKS, RANDOM, Network
 from .._options import parse_size
 from .._progress import say
@@ -76,13 +77,6 @@ def _costs(network: Network, size_wh: tuple[int, int] | None, classes: int | Non
     parameters, macs = total_costs(layer_costs(model))
     height, width, _ = model.inputs[0].shape[1:]
     return {"counted_size_wh": (width, height), "classes": classes, "parameters": parameters, "macs": macs}
-
-
-def start_keras() -> None:
-    """Import Keras, which takes seconds."""
-    say("starting Keras")
-    with quiet_native(keep=lambda line: False):  # the backend greets from C++ when it is first imported
-        import keras as keras
 
 
 def check_classes(classes: int | None) -> None:
