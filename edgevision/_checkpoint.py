@@ -49,6 +49,11 @@ class PhaseState:
         """Epochs that are behind it."""
         return len(self.history.get("loss", ()))
 
+    @property
+    def kept_epoch(self) -> int:
+        """The epoch, counted from 1, whose weights are the best."""
+        return self.epochs - self.waited
+
 
 @dataclass(frozen=True)
 class Checkpoint:

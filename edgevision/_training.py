@@ -265,6 +265,8 @@ def _write(
         "train_accuracy": accuracy["train"],
         "val_accuracy": accuracy["val"],
         "test_accuracy": accuracy.get("test"),
+        "epochs": sum(len(each["loss"]) for each in trained.history.values()),
+        "kept_epoch": trained.kept_epoch,
         "training_seconds": round(seconds, 1),
         "keras": keras.__version__,
         "backend": hardware.backend,

@@ -102,6 +102,7 @@ from ._statistics import (
     wilson_interval,
 )
 from ._table import print_table
+from ._text import ms_text
 from ._threads import ThreadCount, ThreadSweep
 from ._turns import OnProgress
 
@@ -152,6 +153,7 @@ __all__ = [
     "main",
     "mcnemar_p",
     "merge",
+    "ms_text",
     "paired_interval",
     "parse_gate",
     "print_table",

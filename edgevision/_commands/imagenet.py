@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgevision_benchmarks import ms_text
 from edgevision_converters import RECIPES
 from edgevision_device import UsageError, find_pictures
 
@@ -170,7 +171,7 @@ def print_comparison(comparison: ImagenetComparison, console: Console | None = N
             if accuracy is not None:
                 shares += [f"{100 * accuracy.share:.1f}", accuracy.describe_interval()]
         costs = [f"{number:,}" for number in (row.file.parameters, row.file.macs, row.file.size_bytes)]
-        table.add_row(Text(row.file.title), *shares, *costs, f"{row.latency.p50_ms:.3g}")
+        table.add_row(Text(row.file.title), *shares, *costs, ms_text(row.latency.p50_ms))
     console = console or stdout_console()
     console.print(table)
     for line in comparison.remarks():
