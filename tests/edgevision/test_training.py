@@ -200,7 +200,7 @@ def test_names_that_are_no_utf8_survive_the_whole_way(paint: Paint, tmp_path: Pa
         ({"width": 0}, "width must be between 0.05 and 20, got 0"),
         ({"depth": 0}, "depth must be a whole number between 1 and 50, got 0"),
         ({"seed": -1}, "seed must lie between 0 and 4294967295, got -1"),
-        ({"size_wh": (4, 96)}, "width and height must lie between 8 and 2048, got (4, 96)"),
+        ({"size_wh": (4, 96)}, "the input size 4x96 is out of range; width and height must lie between 8 and 2048"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )
