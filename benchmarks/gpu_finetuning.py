@@ -15,7 +15,7 @@ before. Both must see the same kind of device.
 
 So far this was run on a CPU alone, which says that it works and nothing about a GPU:
 
-    .venv/bin/python benchmarks/gpu_finetuning.py --batch-size 4 --steps 3 --rounds 6
+    .venv/bin/python benchmarks/gpu_finetuning.py --batch-size 4 --steps 1 --rounds 6
 """
 
 from __future__ import annotations

@@ -29,7 +29,8 @@ def say(text: str) -> None:
 @contextlib.contextmanager
 def skipped_once() -> Generator[None]:
     """Name a picture that could not be read only once in this block, however often it is come across."""
-    token = _told.set(set())
+    outer = _told.get()
+    token = _told.set(set() if outer is None else outer)
     try:
         yield
     finally:

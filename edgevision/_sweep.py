@@ -31,7 +31,7 @@ from ._flips import Answers, compare_answers
 from ._flips_page import render_flips
 from ._judging import answers_of_file, time_in_turns
 from ._pictures import Pictures
-from ._progress import decoding_bar, say
+from ._progress import decoding_bar, say, skipped_once
 from ._run import is_run, read_run
 from ._run_data import HeldOut, held_out
 from ._sweep_axes import combine
@@ -55,6 +55,7 @@ __all__ = ["SWEEP_FILES", "compare_augmentation", "sweep"]
 SWEEP_FILES = ("sweep.json", "sweep.csv", "sweep.png", "flips.html")
 
 
+@skipped_once()
 def sweep(
     data: str | os.PathLike[str],
     out: str | os.PathLike[str],

@@ -332,7 +332,7 @@ def test_the_table_says_what_failed_and_what_the_difference_is(
         "5,000",
         "123",
         "90,000",
-        "2",
+        "2.00",
     ]
     assert "slim_depth=1 against slim_depth=2: \N{MINUS SIGN}16.7 points on 6 pictures" in printed
     assert "failed: slim_depth=9: 8x6 is too small, for [slim]" in printed
@@ -613,7 +613,7 @@ def test_the_command_prints_rows_as_they_end_and_exits_1_if_one_failed(
     assert "conv-pool_size=12x10_depth=3: failed: 12x10 is too small" in err
     # Every row comes across it, when it is trained, exported and judged.
     assert re.findall(r"^skipped: .*|^1 picture skipped; --strict refuses them$", err, re.MULTILINE) == [
-        f"skipped: {photos / 'red' / 'zz.png'}: not a picture that OpenCV can decode",
+        f"skipped: {photos / 'red' / 'zz.png'}: not a picture that can be decoded (10 bytes)",
         "1 picture skipped; --strict refuses them",
     ]
 
