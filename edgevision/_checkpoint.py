@@ -13,6 +13,8 @@ import numpy as np
 from edgevision_device import FileError, UsageError, write_atomically, writing
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import keras
     import numpy.typing as npt
 
@@ -47,6 +49,11 @@ class PhaseState:
         """Epochs that are behind it."""
         return len(self.history.get("loss", ()))
 
+    @property
+    def kept_epoch(self) -> int:
+        """The epoch, counted from 1, whose weights are the best."""
+        return self.epochs - self.waited
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -63,10 +70,10 @@ class Checkpoint:
         """Return the checkpoint that belongs to a run folder."""
         return cls(out.with_name(f"{out.name}.unfinished"))
 
-    def refuse(self, *, resume: bool, overwrite: bool) -> None:
-        """Raise where `begin` would, as far as that can be known before the pictures are."""
-        if resume and not (self.folder / _OPTIONS).is_file():
-            raise UsageError(f"there is no interrupted training in {self.folder}; leave out --resume")
+    def refuse(self, told: Mapping[str, Any], *, resume: bool, overwrite: bool) -> None:
+        """Raise where `begin` would, as far as that can be known of a training of which no more is told yet."""
+        if resume:
+            self._require_same(told)
         if self.folder.exists() and not resume:
             if not overwrite:
                 raise UsageError(
@@ -82,21 +89,25 @@ class Checkpoint:
             UsageError: there is an interrupted training and neither `resume` nor `overwrite`; or there is none, or one
                 with other options, and `resume`.
         """
-        told = json.loads(json.dumps(options))
-        self.refuse(resume=resume, overwrite=overwrite)
-        file = self.folder / _OPTIONS
+        self.refuse(options, resume=resume, overwrite=overwrite)
         if resume:
-            started = json.loads(file.read_text(encoding="utf-8"))
-            other = sorted(name for name in {*told, *started} if started.get(name) != told.get(name))
-            if other:
-                raise UsageError(
-                    f"the training in {self.folder} was started with {other[0]} = {started.get(other[0])!r}, now it is "
-                    f"{told.get(other[0])!r}; give what was given then, or start anew with --overwrite"
-                )
             return
         if self.folder.exists():
             shutil.rmtree(self.folder)
-        write_atomically(file, json.dumps(told))
+        write_atomically(self.folder / _OPTIONS, json.dumps(options))
+
+    def _require_same(self, told: Mapping[str, Any]) -> None:
+        file = self.folder / _OPTIONS
+        if not file.is_file():
+            raise UsageError(f"there is no interrupted training in {self.folder}; leave out --resume")
+        started: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        now: dict[str, Any] = json.loads(json.dumps(told))
+        for name, value in now.items():
+            if started.get(name) != value:
+                raise UsageError(
+                    f"the training in {self.folder} was started with {name} = {started.get(name)!r}, now it is "
+                    f"{value!r}; give what was given then, or start anew with --overwrite"
+                )
 
     def save(self, phase: str, model: keras.Model, state: PhaseState) -> None:
         """Write the state of a phase after an epoch."""

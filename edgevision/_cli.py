@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from edgevision_benchmarks import report_commands
 from edgevision_device import device_commands, run_cli
 
+from ._progress import skipped_once
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -21,10 +23,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     # TensorFlow's C++ side announces itself on stderr at import; 3 leaves errors that end the program.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     own = ("demo", "train", "sweep", "look", "models", "layers", "imagenet", "export", "verify", "benchmark")
-    return run_cli(
-        "edgevision",
-        "From labelled pictures to an image classifier on a small device, with the numbers that hold there.",
-        {**{name: f"{__package__}._commands.{name}" for name in own}, **report_commands(), **device_commands()},
-        argv,
-        version=__version__,
-    )
+    with skipped_once():
+        return run_cli(
+            "edgevision",
+            "From labelled pictures to an image classifier on a small device, with the numbers that hold there.",
+            {**{name: f"{__package__}._commands.{name}" for name in own}, **report_commands(), **device_commands()},
+            argv,
+            version=__version__,
+        )

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from edgevision_benchmarks import Accuracy
 from edgevision_converters import load_keras_model
-from edgevision_device import UsageError, quiet_native
+from edgevision_device import UsageError
 
 from ._checkpoint import Checkpoint
 from ._flips import Comparison, compare_answers
 from ._judging import answers_of_model
+from ._keras import forget_models
 from ._progress import say
 from ._run import is_run, read_run, refuse_run
 from ._run_data import HeldOut
@@ -133,9 +134,6 @@ def _require_same(folder: Path, data: str, options: TrainingOptions) -> None:
 
 def train_or_go_on(data: str, folder: Path, options: TrainingOptions, *, go_on: bool, overwrite: bool) -> Run:
     """Train from where an interrupted training stopped, if there is one and it is wanted, else from the start."""
-    with quiet_native(keep=lambda line: False):  # the backend greets from C++ when it is first imported
-        import keras
-
-    keras.utils.clear_session()  # what the training before left behind
+    forget_models()  # what the training before left behind
     interrupted = go_on and (Checkpoint.of(folder).folder / "options.json").is_file()
     return train(data, folder, options, overwrite=overwrite and not interrupted, resume=interrupted)

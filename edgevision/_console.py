@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 __all__ = ["stdout_console"]
 
 #: What is no terminal has no width of its own; no line needs to break there.
-_WIDTH = 200
+_WIDTH = 240
 
 
 def stdout_console() -> Console:

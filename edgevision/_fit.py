@@ -47,7 +47,7 @@ def fit(
     phase: Phase,
     checkpoint: Checkpoint,
     state: PhaseState,
-) -> dict[str, list[float]]:
+) -> PhaseState:
     """Train until the phase ends and leave the model with the weights of its best epoch.
 
     Args:
@@ -59,7 +59,7 @@ def fit(
         state: what `checkpoint.load` found.
 
     Returns:
-        one list per metric, one entry per epoch.
+        the state, brought to the phase's end.
 
     Raises:
         CheckError: the loss became NaN.
@@ -84,7 +84,7 @@ def fit(
         state.done = True
         checkpoint.save(phase.name, model, state)
     model.set_weights(state.best)
-    return state.history
+    return state
 
 
 def prepare(model: Any, options: TrainingOptions, phase: Phase, steps: int) -> None:
@@ -199,10 +199,10 @@ def _make_keeper(options: TrainingOptions, phase: Phase, checkpoint: Checkpoint,
         def _reason(self, logs: dict[str, float]) -> str | None:
             if options.stop_at_accuracy is not None and logs["accuracy"] > options.stop_at_accuracy:
                 # The weights that passed the mark are the ones that were asked for.
-                state.best = self.model.get_weights()
+                state.waited, state.best = 0, self.model.get_weights()
                 return f"training accuracy {logs['accuracy']:.4f} passed {options.stop_at_accuracy}"
             if options.stop_at_loss is not None and logs["loss"] < options.stop_at_loss:
-                state.best = self.model.get_weights()
+                state.waited, state.best = 0, self.model.get_weights()
                 return f"training loss {logs['loss']:.4f} fell under {options.stop_at_loss}"
             if options.patience is not None and state.waited >= options.patience:
                 return f"the val loss has not fallen for {state.waited} epochs"

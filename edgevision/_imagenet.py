@@ -64,7 +64,7 @@ def imagenet_top(
 
     Args:
         pictures: files.
-        models: names of pretrained networks, or `("all",)`.
+        models: names of pretrained networks, or `("all",)`: those whose weights can be had.
         top: labels per picture, 1 to 1,000.
         weights: file by network, or `random`; of the others those that are published.
         recipe: of the `.tflite` files that answer.
@@ -84,19 +84,20 @@ def imagenet_top(
     if not 1 <= top <= len(imagenet_labels()):
         raise UsageError(f"top must lie between 1 and {len(imagenet_labels())}, got {top}")
     readable, first = _readable(pictures, strict=strict)
-    networks.check()
+    networks = networks.check()
 
     def sample(size_wh: tuple[int, int]) -> npt.NDArray[np.uint8]:
         return np.concatenate([preprocess(picture, size_wh, RESIZE) for picture in first])
 
     found: dict[tuple[str, str], TopLabels] = {}
     with networks.made(sample) as files:
+        made = [file.model for file in files]
         for file in files:
             classifier = Classifier(file.path, threads=threads)
             for path in readable:
                 best = tuple(classifier.classify(read_picture(path), top))
                 found[path, file.model] = TopLabels(path, file.model, file.random, best)
-    return [found[path, name] for path in readable for name in networks.models]
+    return [found[path, name] for path in readable for name in made]
 
 
 def _readable(
@@ -149,7 +150,7 @@ def imagenet_compare(
     networks = NetworkFiles(tuple(models), weights or {}, recipe, out, threads, overwrite)
     found = _labelled(Path(folder))
     meanings = read_meanings(sorted({each.label for each in found}), means or {})
-    networks.check()
+    networks = networks.check()
     by_size, skipped = decode_sizes(Path(folder), found, set(networks.sizes_wh.values()), strict=strict)
     say_skipped(skipped)
 

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from edgevision_converters import RECIPES, SourceModel, export_model, plan_files
-from edgevision_device import EdgevisionError, UsageError, quiet_native, require_known
+from edgevision_device import FileError, MissingPackageError, UsageError, require_known
 
 from ._arithmetic import layer_costs, total_costs
+from ._keras import start_keras
 from ._networks import NETWORKS, PRETRAINED, RANDOM, imagenet_labels
 from ._photos import calibration_photos, check_photos
 from ._progress import say
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Generator, Mapping
+    from collections.abc import Callable, Generator, Mapping, Sequence
 
+    import keras
     import numpy as np
     import numpy.typing as npt
 
@@ -71,6 +73,7 @@ class NetworkFiles:
         out: folder for the files; None makes them in a temporary one.
         threads: for the runtime; default: see `Classifier`.
         overwrite: replace files that exist.
+        lenient: leave a network out whose weights are not there, instead of refusing; so it is with `("all",)`.
 
     Raises:
         UsageError: an unknown network or recipe, or a file that exists.
@@ -83,9 +86,13 @@ class NetworkFiles:
     out: str | os.PathLike[str] | None = None
     threads: int | None = None
     overwrite: bool = False
+    lenient: bool = False
 
     def __post_init__(self) -> None:
-        names = PRETRAINED if tuple(self.models) == ("all",) else tuple(dict.fromkeys(self.models))
+        names = tuple(dict.fromkeys(self.models))
+        if names == ("all",):
+            names = PRETRAINED
+            object.__setattr__(self, "lenient", True)
         object.__setattr__(self, "models", names)
         if not names:
             raise UsageError(f"no network to ask; name one or more of {', '.join(PRETRAINED)}, or all")
@@ -102,15 +109,33 @@ class NetworkFiles:
             for name in names:
                 plan_files(name, self.out, ["tflite"], [self.recipe], overwrite=self.overwrite)
 
-    def check(self) -> None:
-        """Raise, naming the flag, FileError or MissingPackageError if weights or the photographs are not there."""
+    def check(self) -> NetworkFiles:
+        """Return those that can be had, as far as that can be told before anything slow, and say what is left out.
+
+        Raises:
+            FileError, MissingPackageError: weights or the photographs are not there, naming the flag.
+        """
         if self._calibrated:
             check_photos(_INSTEAD)
+        left: list[str] = []
         for name in self.models:
-            try:
+            with self._left_out(name):
                 NETWORKS[name].check_weights(self.weights.get(name), top=True)
-            except EdgevisionError as error:
-                raise type(error)(f"{name}: {error} (here that is --weights {name}=FILE)") from error
+                left.append(name)
+        _require_some(left)
+        return replace(self, models=tuple(left))
+
+    @contextlib.contextmanager
+    def _left_out(self, name: str) -> Generator[None]:
+        """Let weights that are not there end the block alone, if nobody named that network."""
+        try:
+            yield
+        except (FileError, MissingPackageError) as error:
+            named = name in self.weights or not self.lenient
+            several = f", as {name}=FILE" if len(self.models) > 1 and name not in self.weights else ""
+            if named:
+                raise type(error)(f"{name}: {error}{several}") from error
+            say(f"left out: {name}: {error}{several}")
 
     @property
     def _calibrated(self) -> bool:
@@ -123,7 +148,7 @@ class NetworkFiles:
 
     @contextlib.contextmanager
     def made(self, sample: Callable[[tuple[int, int]], npt.NDArray[np.uint8]]) -> Generator[list[NetworkFile]]:
-        """Yield the files, in order; those in a temporary folder are gone after the block.
+        """Yield the files of what `check` returned, in order; those in a temporary folder are gone after the block.
 
         Args:
             sample: returns pictures of that width and height, uint8 `(n, height, width, 3)`, on which a file is
@@ -132,24 +157,25 @@ class NetworkFiles:
         Raises:
             CheckError: a float file disagrees with its Keras model.
         """
-        say("starting TensorFlow")
-        with quiet_native(keep=lambda line: False):  # the backend greets from C++ when it is first imported
-            import keras
+        start_keras("tensorflow")
+        import keras
+
         with contextlib.ExitStack() as opened:
             out = Path(opened.enter_context(tempfile.TemporaryDirectory()) if self.out is None else self.out)
             files: list[NetworkFile] = []
             for number, (name, size_wh) in enumerate(self.sizes_wh.items(), 1):
                 say(f"{number}/{len(self.models)} {name}: making its file")
-                files.append(self._make(name, out, sample(size_wh)))
+                with self._left_out(name):
+                    model = NETWORKS[name].classifier(self.weights.get(name))  # fetches what is published
+                    files.append(self._make(name, model, out, sample(size_wh)))
                 keras.utils.clear_session()  # a network of 500 MB need not stay while the next is made
+            _require_some(files)
             yield files
 
-    def _make(self, name: str, out: Path, verification: npt.NDArray[np.uint8]) -> NetworkFile:
+    def _make(self, name: str, model: keras.Model, out: Path, verification: npt.NDArray[np.uint8]) -> NetworkFile:
         calibration = None
         if self._calibrated:
             calibration = calibration_photos(_CALIBRATION, self.sizes_wh[name], 0, _INSTEAD)
-        weights = self.weights.get(name)
-        model = NETWORKS[name].classifier(weights)
         parameters, macs = total_costs(layer_costs(model))
         source = SourceModel.of(model, imagenet_labels(), name=name, resize=RESIZE)
         (file,) = export_model(
@@ -162,4 +188,11 @@ class NetworkFiles:
             overwrite=self.overwrite,
         )
         size_wh = source.metadata.size_wh
-        return NetworkFile(name, weights == RANDOM, file.path, size_wh, file.size_bytes, parameters, macs)
+        return NetworkFile(
+            name, self.weights.get(name) == RANDOM, file.path, size_wh, file.size_bytes, parameters, macs
+        )
+
+
+def _require_some(left: Sequence[object]) -> None:
+    if not left:
+        raise FileError(f"the weights of no network are there; give some, such as --weights {PRETRAINED[0]}=FILE")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from edgevision_benchmarks import Accuracy
+from edgevision_benchmarks import Accuracy, ms_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -88,7 +88,7 @@ class ImagenetRow:
         warning = ", which means nothing" if self.file.random else ""
         return (
             f"{self.file.title}: top-1 {self.top1.describe()}{top5}{warning}; {self.file.parameters:,} parameters, "
-            f"{self.file.macs:,} MACs, {self.file.size_bytes:,} bytes, p50 {self.latency.p50_ms:.3g} ms"
+            f"{self.file.macs:,} MACs, {self.file.size_bytes:,} bytes, p50 {ms_text(self.latency.p50_ms)} ms"
         )
 
     def to_record(self) -> dict[str, Any]:

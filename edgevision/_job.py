@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from ._batches import Rows
-    from ._checkpoint import Checkpoint
+    from ._checkpoint import Checkpoint, PhaseState
     from ._features import Features
     from ._hardware import Hardware
     from ._options import TrainingOptions
@@ -40,11 +40,13 @@ class Trained:
     Attributes:
         model: pixels 0..255 to softmax scores.
         history: by phase, then by metric: one number per epoch.
+        kept_epoch: whose weights the model has, counted from 1 through all phases.
         scores: of each part that has pictures, float32 `(n, labels)`.
     """
 
     model: keras.Model
     history: dict[str, dict[str, list[float]]]
+    kept_epoch: int
     scores: dict[str, npt.NDArray[np.float32]]
 
 
@@ -69,8 +71,8 @@ class Job:
     def from_scratch(self, body: keras.Model) -> Trained:
         """Train every layer."""
         model = self._with_head(body, 0.0)
-        history = self._run_phase(model, "train", self._changes(), None)
-        return self._finish(model, {"train": history}, None)
+        phase = self._run_phase(model, "train", self._changes(), None)
+        return self._finish(model, {"train": phase}, None)
 
     def transfer(self, body: keras.Model) -> Trained:
         """Train a new head on the features of a frozen backbone; then, if asked, the layers from one on."""
@@ -82,16 +84,16 @@ class Job:
         # Without copies, features are those of the pictures as they are.
         changes = self._changes() if options.copies else self._unchanged(self.splits.train)
         rows = self._rows(body, changes)
-        history = {"head": self._run_phase(head, "head", changes, rows)}
+        phases = {"head": self._run_phase(head, "head", changes, rows)}
         if options.unfreeze_from is None:
-            return self._finish(whole, history, (head, rows))
+            return self._finish(whole, phases, (head, rows))
         changes = self._changes()
         front, back = split_before(whole, options.unfreeze_from)
         if changes.fresh:
             front, back = None, whole  # no feature ever comes back
         rows = None if front is None else self._rows(front, changes)
-        history["fine-tune"] = self._run_phase(back, "fine-tune", changes, rows)
-        return self._finish(whole, history, None if rows is None else (back, rows))
+        phases["fine-tune"] = self._run_phase(back, "fine-tune", changes, rows)
+        return self._finish(whole, phases, None if rows is None else (back, rows))
 
     def _with_head(self, body: keras.Model, dropout: float) -> keras.Model:
         import keras
@@ -120,7 +122,7 @@ class Job:
         name: str,
         changes: Changes,
         rows: Mapping[str, Rows] | None,
-    ) -> dict[str, list[float]]:
+    ) -> PhaseState:
         options, splits = self.options, self.splits
         epochs, rate = options.epochs, options.learning_rate
         if name == "fine-tune":
@@ -180,7 +182,7 @@ class Job:
     def _finish(
         self,
         whole: keras.Model,
-        history: dict[str, dict[str, list[float]]],
+        phases: dict[str, PhaseState],
         cached: tuple[keras.Model, Mapping[str, Rows]] | None,
     ) -> Trained:
         """Make the classifier, and let it judge every part; features that are there are not computed again."""
@@ -196,4 +198,6 @@ class Job:
                 with decoding_bar("accuracy") as on_progress:
                     found = run_frozen(judge, inputs, np.arange(len(pictures)), on_progress)
                     scores[part] = np.concatenate(list(found))
-        return Trained(model, history, scores)
+        *before, last = phases.values()
+        kept_epoch = sum(phase.epochs for phase in before) + last.kept_epoch
+        return Trained(model, {name: phase.history for name, phase in phases.items()}, kept_epoch, scores)

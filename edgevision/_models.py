@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,10 +15,10 @@ from edgevision_converters import (
     load_keras_model,
     load_saved_model,
 )
-from edgevision_device import FORMATS, FileError, describe_foreign, quiet_native, read_labels, require_known
+from edgevision_device import FORMATS, FileError, describe_foreign, read_labels, require_known
 
+from ._keras import start_keras
 from ._networks import NETWORKS, PRETRAINED, imagenet_labels
-from ._progress import say
 from ._run import is_run, read_run
 
 if TYPE_CHECKING:
@@ -148,9 +147,7 @@ def load_source(
         return Loaded(name, kind, described.source(OnnxSource.read, path, stem))
     if kind == "Keras model":
         check_keras_file(path, read_labels(described.labels or ""), described.pixels)
-    say("starting TensorFlow, loading the model")
-    with quiet_native(keep=lambda line: False):  # the backend greets from C++ when it is first imported
-        importlib.import_module("tensorflow")
+    start_keras("tensorflow")
     if kind == "run":
         run = read_run(path)
         keras_model = load_keras_model(run.model_path)

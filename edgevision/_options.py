@@ -134,8 +134,8 @@ class TrainingOptions:
             value = getattr(self, name)
             if value is not None and not low <= value <= high:  # NaN is neither
                 raise UsageError(f"{name.replace('_', ' ')} must lie between {low} and {high}, got {value}")
-        if self.size_wh is not None and not all(8 <= side <= 2048 for side in self.size_wh):
-            raise UsageError(f"width and height must lie between 8 and 2048, got {self.size_wh}")
+        if self.size_wh is not None:
+            _check_size(self.size_wh)
         NETWORKS[self.model].check_knobs(self.knobs)
         if self.model not in PRETRAINED:
             for name in ("unfreeze_from", "weights"):
@@ -260,7 +260,17 @@ def parse_size(text: str) -> tuple[int, int]:
         raise UsageError(
             f"cannot read the size {text!r}; allowed: WIDTHxHEIGHT in pixels, such as 96x64, or one number"
         )
-    return int(parts[0]), int(parts[-1])
+    size_wh = int(parts[0]), int(parts[-1])
+    _check_size(size_wh)
+    return size_wh
+
+
+def _check_size(size_wh: tuple[int, int]) -> None:
+    if not all(8 <= side <= 2048 for side in size_wh):
+        raise UsageError(
+            f"the input size {size_wh[0]}x{size_wh[1]} is out of range; width and height must lie between 8 and 2048 "
+            "pixels: give another --size, such as 96x96, or leave it to the model and the data"
+        )
 
 
 def parse_strides(text: str) -> tuple[int, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,10 +13,12 @@ if TYPE_CHECKING:
 
     import keras
 
-__all__ = ["decoding_bar", "say", "say_skipped", "training_bar"]
+__all__ = ["decoding_bar", "say", "say_skipped", "skipped_once", "training_bar"]
 
 #: Skipped pictures that are named one by one; all of them stand in the run's record.
 _NAMED = 20
+#: Skipped pictures that were named already; None where each time counts.
+_told: ContextVar[set[str] | None] = ContextVar("told", default=None)
 
 
 def say(text: str) -> None:
@@ -23,8 +26,23 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+@contextlib.contextmanager
+def skipped_once() -> Generator[None]:
+    """Name a picture that could not be read only once in this block, however often it is come across."""
+    outer = _told.get()
+    token = _told.set(set() if outer is None else outer)
+    try:
+        yield
+    finally:
+        _told.reset(token)
+
+
 def say_skipped(skipped: Sequence[str]) -> None:
     """Name the pictures that could not be read, and count them."""
+    told = _told.get()
+    if told is not None:
+        skipped = [line for line in skipped if line not in told]
+        told.update(skipped)
     for line in skipped[:_NAMED]:
         say(f"skipped: {line}")
     if skipped:

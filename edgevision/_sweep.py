@@ -31,14 +31,14 @@ from ._flips import Answers, compare_answers
 from ._flips_page import render_flips
 from ._judging import answers_of_file, time_in_turns
 from ._pictures import Pictures
-from ._progress import decoding_bar, say
+from ._progress import decoding_bar, say, skipped_once
 from ._run import is_run, read_run
 from ._run_data import HeldOut, held_out
 from ._sweep_axes import combine
 from ._sweep_plot import draw_sweep
 from ._sweep_record import FORMAT, Result, Sweep, SweepRow
 from ._sweep_table import to_csv
-from ._training import absolute, absolute_paths
+from ._training import absolute, absolute_paths, require_layer
 
 if TYPE_CHECKING:
     import os
@@ -55,6 +55,7 @@ __all__ = ["SWEEP_FILES", "compare_augmentation", "sweep"]
 SWEEP_FILES = ("sweep.json", "sweep.csv", "sweep.png", "flips.html")
 
 
+@skipped_once()
 def sweep(
     data: str | os.PathLike[str],
     out: str | os.PathLike[str],
@@ -100,6 +101,9 @@ def sweep(
     plan = _Plan(str(data), Path(out), recipe, threads, pictures, overwrite=overwrite, resume=resume)
     combinations = [plan.place(each) for each in combine(base, axes)]
     before = [plan.find(each) for each in combinations]
+    for each, found in zip(combinations, before, strict=True):
+        if found is None or found["result"] is None:
+            require_layer(data, each.options)
     kept = sum(each is not None and each["result"] is not None for each in before)
     say(f"{len(combinations)} trainings to compare{f', {kept} of them finished before' if kept else ''}")
     rows: list[SweepRow] = []

@@ -6,6 +6,8 @@ import csv
 import io
 from typing import TYPE_CHECKING
 
+from edgevision_benchmarks import ms_text
+
 from ._console import stdout_console
 
 if TYPE_CHECKING:
@@ -75,7 +77,7 @@ def _cells(row: SweepRow, result: Result) -> list[str]:
         f"{result.size_bytes:,}",
         f"{result.parameters:,}",
         f"{result.macs:,}",
-        "" if row.latency is None else f"{row.latency.p50_ms:.3g}",
+        "" if row.latency is None else ms_text(row.latency.p50_ms),
     ]
 
 
@@ -126,7 +128,7 @@ def _flat(row: SweepRow) -> dict[str, float]:
         "training_seconds": result.training_seconds,
     }
     if latency is not None:
-        record |= {"p50_ms": latency.p50_ms, "p90_ms": latency.p90_ms}
+        record |= {"p50_ms": float(ms_text(latency.p50_ms)), "p90_ms": float(ms_text(latency.p90_ms))}
     if comparison is not None:
         found = comparison.difference
         low, high = found.interval

@@ -12,16 +12,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgevision_benchmarks import wilson_interval
-from edgevision_device import UsageError, __version__, quiet_native
+from edgevision_device import UsageError, __version__
 
 from ._checkpoint import Checkpoint
-from ._datasets import NAMED, load_data, native_size
+from ._datasets import NAMED, native_size
 from ._hardware import Hardware, use_hardware
 from ._job import PARTS, Job, Trained
+from ._keras import forget_models, start_keras
 from ._networks import DEFAULT_SIZE_WH, NETWORKS, RANDOM
 from ._options import TrainingOptions, format_options
-from ._progress import decoding_bar, say, say_skipped
+from ._progress import say
 from ._run import Run, read_run, refuse_run, write_run
+from ._run_data import load_shown
 from ._run_report import make_run_report
 from ._transfer import freeze_before
 
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
     from ._pictures import Splits
 
-__all__ = ["absolute", "absolute_paths", "train"]
+__all__ = ["absolute", "absolute_paths", "require_layer", "train"]
 
 _FINE_TUNE_EPOCHS = 10
 #: Peaks that suit an optimizer: for a network from scratch, for a head on frozen features, for fine-tuning.
@@ -71,43 +73,30 @@ def train(
     data, out = absolute(data), Path(out)
     refuse_run(out, overwrite=overwrite)
     network = NETWORKS[options.model]
-    size_wh = options.size_wh or network.size_wh or native_size(data) or DEFAULT_SIZE_WH
+    size_wh = _size_wh(data, options)
     options = _resolve(absolute_paths(options), size_wh)
     checkpoint = Checkpoint.of(out)
-    checkpoint.refuse(resume=resume, overwrite=overwrite)
+    told = {"data": data, **asdict(options)}
+    checkpoint.refuse(told, resume=resume, overwrite=overwrite)
     if network.pretrained:
         network.check_weights(options.weights)
     teacher = None if options.teacher is None else _find_teacher(options.teacher, size_wh, options.resize)
-    with decoding_bar() as on_progress:
-        splits = load_data(
-            data,
-            size_wh,
-            options.resize,
-            data_dir=options.data_dir,
-            strict=options.strict,
-            validation_split=options.validation_split,
-            on_progress=on_progress,
-        )
-    say_skipped(splits.skipped)
-    if teacher is not None and teacher.labels != splits.labels:
-        raise UsageError(f"the teacher knows {', '.join(teacher.labels)}; the data has {', '.join(splits.labels)}")
-    if options.trained_head == "sigmoid" and len(splits.labels) != 2:
-        raise UsageError(
-            f"a sigmoid head tells two labels apart, the data has {len(splits.labels)}; use --head softmax"
-        )
-    counts = f"{len(splits.train)} pictures to train on, {len(splits.val)} val, {len(splits.test)} test"
-    say(f"{counts}; {len(splits.labels)} labels. Starting Keras")
-    with quiet_native(keep=lambda line: False):  # the backend greets from C++ when it is first imported
-        import keras
+    # The name of a layer, which Keras alone knows, is looked up before the pictures are read; else they come first.
+    layer_first = options.unfreeze_from is not None and (data in NAMED or Path(data).exists())
+    splits = None if layer_first else _load_pictures(data, size_wh, options, teacher)
+    start_keras()
+    import keras
+
     keras.utils.set_random_seed(options.seed)
     with use_hardware(options.precision) as hardware:
         body = network.body(size_wh, **options.knobs)
-        if network.pretrained:
-            network.load(body, options.weights)
         if options.unfreeze_from is not None:
             freeze_before(body, options.unfreeze_from)
+        splits = splits or _load_pictures(data, size_wh, options, teacher)
+        if network.pretrained:
+            network.load(body, options.weights)
         say(hardware.describe())
-        told = {"data": data, **asdict(options), "backend": hardware.backend, **_contents(splits, options, teacher)}
+        told |= {"backend": hardware.backend, **_contents(splits, options, teacher)}
         checkpoint.begin(told, resume=resume, overwrite=overwrite)
         job = Job(splits, options, hardware, checkpoint, None if teacher is None else _load(teacher))
         started = time.monotonic() - checkpoint.seconds()
@@ -122,6 +111,43 @@ def train(
     run = _write(out, trained, splits, options, data, hardware, time.monotonic() - started, overwrite)
     checkpoint.remove()
     return run
+
+
+def require_layer(data: str | os.PathLike[str], options: TrainingOptions) -> None:
+    """Raise UsageError if training is to unfreeze from a layer that the network has not; what Keras holds is lost."""
+    if options.unfreeze_from is not None:
+        start_keras()
+        forget_models()  # it numbers layers without a name of their own
+        try:
+            body = NETWORKS[options.model].body(_size_wh(absolute(data), options), **options.knobs)
+        except Exception:  # it cannot be built so; its training says why
+            return
+        freeze_before(body, options.unfreeze_from)
+
+
+def _size_wh(data: str, options: TrainingOptions) -> tuple[int, int]:
+    return options.size_wh or NETWORKS[options.model].size_wh or native_size(data) or DEFAULT_SIZE_WH
+
+
+def _load_pictures(data: str, size_wh: tuple[int, int], options: TrainingOptions, teacher: Run | None) -> Splits:
+    """Load what is to be trained on, and refuse what the options cannot make of it."""
+    splits = load_shown(
+        data,
+        size_wh,
+        options.resize,
+        data_dir=options.data_dir,
+        strict=options.strict,
+        validation_split=options.validation_split,
+    )
+    if teacher is not None and teacher.labels != splits.labels:
+        raise UsageError(f"the teacher knows {', '.join(teacher.labels)}; the data has {', '.join(splits.labels)}")
+    if options.trained_head == "sigmoid" and len(splits.labels) != 2:
+        raise UsageError(
+            f"a sigmoid head tells two labels apart, the data has {len(splits.labels)}; use --head softmax"
+        )
+    counts = f"{len(splits.train)} pictures to train on, {len(splits.val)} val, {len(splits.test)} test"
+    say(f"{counts}; {len(splits.labels)} labels")
+    return splits
 
 
 def learned_nothing(accuracy: float, splits: Splits) -> str | None:
@@ -239,6 +265,8 @@ def _write(
         "train_accuracy": accuracy["train"],
         "val_accuracy": accuracy["val"],
         "test_accuracy": accuracy.get("test"),
+        "epochs": sum(len(each["loss"]) for each in trained.history.values()),
+        "kept_epoch": trained.kept_epoch,
         "training_seconds": round(seconds, 1),
         "keras": keras.__version__,
         "backend": hardware.backend,

@@ -121,7 +121,7 @@ from ._statistics import (
 )
 from ._sustained import Sustained
 from ._table import print_table
-from ._text import printable
+from ._text import ms_text, printable
 from ._threads import ThreadCount, ThreadSweep
 from ._turns import OnProgress
 
@@ -181,6 +181,7 @@ __all__ = [
     "main",
     "mcnemar_p",
     "merge",
+    "ms_text",
     "paired_interval",
     "parse_gate",
     "print_table",

@@ -7,13 +7,14 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgevision_benchmarks import ms_text
 from edgevision_converters import RECIPES
 from edgevision_device import UsageError, find_pictures
 
 from .._console import stdout_console
 from .._imagenet import DEFAULT_MODELS, imagenet_compare, imagenet_top
 from .._imagenet_meanings import parse_means
-from .._networks import PRETRAINED, RANDOM
+from .._networks import NETWORKS, PRETRAINED, RANDOM
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -45,7 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--models",
         default=",".join(DEFAULT_MODELS),
         metavar="LIST",
-        help=f"all, or one or more of {', '.join(PRETRAINED)} (default: {','.join(DEFAULT_MODELS)})",
+        help=f"all (whose weights can be had), or one or more of {', '.join(PRETRAINED)} (default: "
+        f"{','.join(DEFAULT_MODELS)})",
     )
     parser.add_argument("--top", type=int, metavar="K", help="labels per picture (default: 5)")
     parser.add_argument(
@@ -59,8 +61,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--weights",
         action="append",
         default=[],
-        metavar="NAME=FILE",
-        help=f"ImageNet weights of a network, or {RANDOM}, only to time it; can be repeated",
+        metavar="[NAME=]FILE",
+        help=f"ImageNet weights (default: the published ones), or {RANDOM}, only to time it; of several networks with "
+        "the name of each; can be repeated",
     )
     parser.add_argument(
         "--recipe", default="float32", metavar="NAME", help=f"{', '.join(RECIPES['tflite'])} (default: float32)"
@@ -74,7 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     models = [name.strip() for name in args.models.split(",") if name.strip()]
-    means, weights = parse_means(args.means), parse_weights(args.weights)
+    means, weights = parse_means(args.means), parse_weights(args.weights, models)
     shared: dict[str, Any] = {
         "models": models,
         "weights": weights,
@@ -105,17 +108,24 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def parse_weights(texts: Iterable[str]) -> dict[str, str]:
-    """Read `NAME=FILE`, one for each `--weights`.
+def parse_weights(texts: Iterable[str], models: Sequence[str]) -> dict[str, str]:
+    """Read each `--weights`: `FILE` where there is one network, else `NAME=FILE`.
 
-    >>> parse_weights(["vgg16=random", "resnet50=weights/a=b.h5"])
+    >>> parse_weights(["vgg16=random", "resnet50=weights/a=b.h5"], ["all"])
     {'vgg16': 'random', 'resnet50': 'weights/a=b.h5'}
+    >>> parse_weights(["weights/a=b.h5"], ["resnet50"])
+    {'resnet50': 'weights/a=b.h5'}
     """
     weights: dict[str, str] = {}
     for text in texts:
-        name, _, file = text.partition("=")
-        if not name or not file:
-            raise UsageError(f"--weights takes NAME=FILE or NAME={RANDOM}, such as resnet50=resnet50.h5, got {text!r}")
+        name, equals, file = text.partition("=")
+        if name not in NETWORKS and len(models) == 1 and models != ["all"]:
+            name, equals, file = models[0], "=", text
+        if not equals or not name or not file:
+            raise UsageError(
+                f"of several networks --weights takes NAME=FILE or NAME={RANDOM}, such as resnet50=resnet50.h5, got "
+                f"{text!r}"
+            )
         if name in weights:
             raise UsageError(f"--weights are given twice for {name}: {weights[name]} and {file}; give one")
         weights[name] = file
@@ -161,7 +171,7 @@ def print_comparison(comparison: ImagenetComparison, console: Console | None = N
             if accuracy is not None:
                 shares += [f"{100 * accuracy.share:.1f}", accuracy.describe_interval()]
         costs = [f"{number:,}" for number in (row.file.parameters, row.file.macs, row.file.size_bytes)]
-        table.add_row(Text(row.file.title), *shares, *costs, f"{row.latency.p50_ms:.3g}")
+        table.add_row(Text(row.file.title), *shares, *costs, ms_text(row.latency.p50_ms))
     console = console or stdout_console()
     console.print(table)
     for line in comparison.remarks():

@@ -13,10 +13,11 @@ from edgevision_device import FileError, UsageError, require_known
 
 from .._arithmetic import LayerCost, layer_costs, output_size, total_costs
 from .._console import stdout_console
+from .._keras import start_keras
 from .._networks import NETWORKS
 from .._options import parse_size, parse_strides
 from .._run import is_run, read_run
-from .models import build, check_classes, start_keras
+from .models import build, check_classes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

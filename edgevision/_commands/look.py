@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import re
 from dataclasses import replace
@@ -12,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgevision_device import RESIZE_MODES, UsageError, check_outputs, quiet_native, read_picture, write_atomically
+from edgevision_device import RESIZE_MODES, UsageError, check_outputs, read_picture, write_atomically
 
 from .. import _looking as looking
 from .._console import stdout_console
+from .._keras import start_keras
 from .._networks import PRETRAINED
-from .._progress import decoding_bar, say
+from .._progress import decoding_bar
 from .._run import is_run, read_run
 from .._run_data import held_out, load_splits, with_labels_of
 from .._run_report import REPORT_FILES, make_run_report
@@ -301,9 +301,7 @@ def _load(args: argparse.Namespace, *, to_run: bool = True) -> looking.Subject:
     for name in given:
         if name not in allowed:
             raise UsageError(f"{args.model} has no use for --{name}: it says this itself; leave it out")
-    say("starting Keras, loading the model")
-    with quiet_native(keep=lambda line: False):  # the backend greets from C++ when it is first imported
-        importlib.import_module("keras")
+    start_keras()
     return looking.load_subject(args.model, **given, to_run=to_run)
 
 

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from edgevision_device import UsageError, quiet_native, require_known
+from edgevision_device import UsageError, require_known
 
 from .._arithmetic import layer_costs, total_costs
 from .._console import stdout_console
+from .._keras import start_keras
 from .._networks import DEFAULT_SIZE_WH, NETWORKS, RANDOM, Network
 from .._options import parse_size
 from .._progress import say
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+#: A terminal has room for counts and words from here on.
+_WIDE = 165
 #: Labels of a network from scratch, where only the cost of its head depends on them.
 _CLASSES = 10
 
@@ -46,16 +52,16 @@ def run(args: argparse.Namespace) -> int:
         if args.costs:
             say(f"building {network.name}")
         costs = _costs(network, size_wh, args.classes) if args.costs else {}
-        records.append({**_described(network), **costs})
+        records.append({**described(network), **costs})
     if args.json:
         for record in records:
             print(json.dumps(record))
         return 0
-    _print_table(records, costs=args.costs)
+    print_networks(records)
     return 0
 
 
-def _described(network: Network) -> dict[str, Any]:
+def described(network: Network) -> dict[str, Any]:
     return {
         "name": network.name,
         "summary": network.summary,
@@ -71,13 +77,6 @@ def _costs(network: Network, size_wh: tuple[int, int] | None, classes: int | Non
     parameters, macs = total_costs(layer_costs(model))
     height, width, _ = model.inputs[0].shape[1:]
     return {"counted_size_wh": (width, height), "classes": classes, "parameters": parameters, "macs": macs}
-
-
-def start_keras() -> None:
-    """Import Keras, which takes seconds."""
-    say("starting Keras")
-    with quiet_native(keep=lambda line: False):  # the backend greets from C++ when it is first imported
-        import keras as keras
 
 
 def check_classes(classes: int | None) -> None:
@@ -102,20 +101,31 @@ def build(
     return network.with_head(size_wh or network.size_wh or DEFAULT_SIZE_WH, classes, **knobs), classes
 
 
-def _print_table(records: list[dict[str, Any]], *, costs: bool) -> None:
-    from rich.table import Table
+def print_networks(records: list[dict[str, Any]], console: Console | None = None) -> None:
+    """Print a row a network; on stdout unless told otherwise.
 
+    On a terminal the knobs stand under the description. One that is too narrow for counts and words gets the counts.
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    console = console or stdout_console()
+    counted = ("classes", "parameters", "MACs") if "macs" in records[0] else ()
+    between = "\n" if console.is_terminal else "; "
+    words = not counted or console.width >= _WIDE
     table = Table(box=None, pad_edge=False)
-    for heading in ("model", "size", *(("classes", "parameters", "MACs") if costs else ()), "knobs", "what it is"):
-        number = heading in ("classes", "parameters", "MACs")
-        table.add_column(heading, justify="right" if number else "left", no_wrap=heading != "what it is")
+    for heading in ("model", "size", *counted):
+        table.add_column(heading, justify="right" if heading in counted else "left", no_wrap=True)
+    if words:
+        table.add_column("what it is")
     for record in records:
         size_wh = record.get("counted_size_wh") or record["size_wh"]
         size = "the data's" if size_wh is None else f"{size_wh[0]}x{size_wh[1]}"
-        counted = [f"{record['classes']:,}", f"{record['parameters']:,}", f"{record['macs']:,}"] if costs else []
         knobs = ", ".join(f"{name} {shown_value(value)}" for name, value in record["knobs"].items())
-        table.add_row(record["name"], size, *counted, knobs, record["summary"])
-    stdout_console().print(table)
+        knobs = f"{between}knobs: {knobs}" if knobs else ""
+        cells = [Text(record["summary"] + knobs)] if words else []
+        table.add_row(record["name"], size, *(f"{record[name.lower()]:,}" for name in counted), *cells)
+    console.print(table)
 
 
 def shown_value(value: Any) -> str:

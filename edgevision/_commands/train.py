@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+from typing import Any
 
+from edgevision_benchmarks import Accuracy
 from edgevision_device import UsageError
 
 from .._comparison import compare_augmentation
@@ -55,13 +57,20 @@ def run(args: argparse.Namespace) -> int:
 def print_run(run: Run, *, as_json: bool = False) -> None:
     """Print what a training gave."""
     text = (run.folder / "run.json").read_text(encoding="utf-8")
-    if as_json:
-        print(text, end="")
-        return
-    record = json.loads(text)
-    test = "no test pictures" if run.test_accuracy is None else f"test {100 * run.test_accuracy:.2f} %"
-    print(
+    print(text if as_json else run_line(run, json.loads(text)), end="" if as_json else "\n")
+
+
+def run_line(run: Run, record: dict[str, Any]) -> str:
+    """Return one line on a run and its record: top-1 of each part with its interval, and the epoch that was kept."""
+    shares: list[str] = []
+    for part, pictures in record["pictures"].items():
+        if pictures:
+            accuracy = Accuracy(round(pictures * record[f"{part}_accuracy"]), pictures)
+            shares.append(f"{part} {accuracy.describe()} of {pictures:,}")
+    if run.test_accuracy is None:
+        shares.append("no test pictures")
+    return (
         f"{run.folder}: {run.model}, {record['parameters']:,} parameters, {len(run.labels)} labels, "
-        f"{run.size_wh[0]}x{run.size_wh[1]}; top-1 train {100 * record['train_accuracy']:.2f} %, "
-        f"val {100 * run.val_accuracy:.2f} %, {test}"
+        f"{run.size_wh[0]}x{run.size_wh[1]}; top-1 {', '.join(shares)}; intervals: 95 %; epoch "
+        f"{record['kept_epoch']} of {record['epochs']} kept"
     )

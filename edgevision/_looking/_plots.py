@@ -84,7 +84,10 @@ def draw_confusion(confusion: npt.NDArray[np.int64], labels: Sequence[str], titl
     longest = max(map(len, labels)) if with_text else 0
     digits = len(str(int(confusion.max())))
     # Whole pixels per cell: a cell of a fraction of one would be left out.
-    cell = max(_LETTER * digits + 8, min(54, 640 // count)) if with_text else max(1, 900 // count)
+    # Of few labels larger ones, so that the picture is not mostly margin.
+    cell = (
+        max(_LETTER * digits + 8, min(54, 640 // count), min(160, 360 // count)) if with_text else max(1, 900 // count)
+    )
     room = min(190, 16 + _LETTER * longest)
     flat = _LETTER * longest + 6 < cell
     side, left, top = cell * count, room + 40, (24 if flat else room) + 74

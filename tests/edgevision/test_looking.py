@@ -528,3 +528,14 @@ def test_on_jax(files: Path, tmp_path: Path) -> None:
 def test_the_names_are_there() -> None:
     assert sorted(looking.__all__) == sorted(set(looking.__all__))
     assert all(hasattr(looking, name) for name in looking.__all__)
+
+
+@pytest.mark.parametrize("count", [2, 3, 10])
+def test_a_confusion_matrix_is_not_mostly_margin(count: int) -> None:
+    png = looking.draw_confusion(
+        np.eye(count, dtype=np.int64), [f"label {place}" for place in range(count)], "run: confusion"
+    )
+    drawn = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_GRAYSCALE)
+    assert drawn is not None
+    columns = np.flatnonzero((drawn < 250).any(axis=0))
+    assert drawn.shape[1] - columns[-1] < 0.12 * drawn.shape[1]

@@ -124,7 +124,10 @@ def test_the_second_part_of_a_transfer_goes_on(data: Path, tmp_path: Path, own_c
         fine_tune_epochs=2,
     )
     run = assert_goes_on(data, tmp_path, options, "fine-tune")
-    assert [row["phase"] for row in history(run)] == ["head"] * 3 + ["fine-tune"] * 2
+    rows = history(run)
+    assert [row["phase"] for row in rows] == ["head"] * 3 + ["fine-tune"] * 2
+    best = min(rows[3:], key=lambda row: float(row["val_loss"]))
+    assert str(json.loads((run.folder / "run.json").read_text())["kept_epoch"]) == best["epoch"]
 
 
 #: The least to train.
@@ -199,5 +202,8 @@ def test_training_ends_when_it_was_told_to(
     options = TrainingOptions("dense", (8, 8), epochs=40, batch_size=8, units=8, schedule="constant", **more)
     run = train(data, tmp_path / "run", options)
     assert re.search(f"stopping after epoch \\d+: {reason}", capsys.readouterr().err)
-    assert len(history(run)) < 40
+    rows = history(run)
+    assert len(rows) < 40
+    record = json.loads((run.folder / "run.json").read_text())
+    assert (record["epochs"], record["kept_epoch"]) == (len(rows), len(rows) - more.get("patience", 0))
     assert read_run(run.folder) == run

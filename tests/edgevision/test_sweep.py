@@ -290,7 +290,7 @@ def result(right: int, size_bytes: int, macs: int) -> Result:
 def made_up(tmp_path: Path) -> Sweep:
     small = answers([(digest, "cat", "cat", 0.5) for digest in FIRST.hashes])
     small = replace(small, labels=FIRST.labels, answers=("<b>dog</b>", *FIRST.answers[1:]))
-    times = Percentiles.of_ms([1.0, 2.0, 3.0])
+    times = Percentiles(3, 2.00123, 1234.5, 3.0)
     rows = (
         SweepRow("slim_depth=2", {"depth": "2"}, {"model": "slim"}, result(3, 40_000, 2_000_000), latency=times),
         SweepRow("slim_depth=9", {"depth": "9"}, {"model": "slim"}, error="8x6 is too small, for [slim]"),
@@ -318,7 +318,8 @@ def test_the_csv_has_a_line_per_row_and_a_cell_per_column(made_up: Sweep) -> Non
     assert float(first["gap_share"]) == 0.0
     assert (first["p"], first["lost"]) == ("", "")
     assert (failed["file_share"], failed["error"]) == ("", "8x6 is too small, for [slim]")
-    assert (second["lost"], second["p"], second["p50_ms"]) == ("1", "1.0", "2.0")
+    assert (second["lost"], second["p"]) == ("1", "1.0")
+    assert (second["p50_ms"], first["p90_ms"]) == ("2.0", "1234.0")
 
 
 def test_the_table_says_what_failed_and_what_the_difference_is(
@@ -331,7 +332,7 @@ def test_the_table_says_what_failed_and_what_the_difference_is(
         "5,000",
         "123",
         "90,000",
-        "2",
+        "2.00",
     ]
     assert "slim_depth=1 against slim_depth=2: \N{MINUS SIGN}16.7 points on 6 pictures" in printed
     assert "failed: slim_depth=9: 8x6 is too small, for [slim]" in printed
@@ -593,6 +594,8 @@ def test_the_command_prints_rows_as_they_end_and_exits_1_if_one_failed(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    photos = Path(shutil.copytree(photos, tmp_path / "photos"))
+    (photos / "red" / "zz.png").write_bytes(b"no picture")
     config = tmp_path / "options.toml"
     config.write_text(f'data = "{photos}"\nepochs = 1\nbatch_size = 8\nfilters = 2\nunits = 4\n')
     line = ["--config", config, "--model", "conv-pool", "--vary", "size=12x10", "--vary", "depth=1,3", "--out", "s"]
@@ -608,6 +611,11 @@ def test_the_command_prints_rows_as_they_end_and_exits_1_if_one_failed(
     assert "2 trainings to compare" in err
     assert re.search(r"^conv-pool_size=12x10_depth=1: train \d.* MACs$", err, re.MULTILINE)
     assert "conv-pool_size=12x10_depth=3: failed: 12x10 is too small" in err
+    # Every row comes across it, when it is trained, exported and judged.
+    assert re.findall(r"^skipped: .*|^1 picture skipped; --strict refuses them$", err, re.MULTILINE) == [
+        f"skipped: {photos / 'red' / 'zz.png'}: not a picture that can be decoded (10 bytes)",
+        "1 picture skipped; --strict refuses them",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,10 @@ import numpy as np
 import pytest
 
 from edgevision import Classifier, ExportOptions, Run, TrainingOptions, export, load_data, read_picture, read_run, train
+from edgevision._commands.train import print_run
 from edgevision._networks._torch_file import read_torch_tensors
 from edgevision._training import learned_nothing
+from edgevision_benchmarks import wilson_interval
 from edgevision_device import CheckError, DataError, FileError, MissingPackageError, UsageError, read_labels
 
 Paint = Callable[..., Path]
@@ -58,7 +60,25 @@ def test_a_run_folder_is_complete(run: Run, digits_folder: Path) -> None:
     with (run.folder / "history.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     assert [row["epoch"] for row in rows] == ["1", "2"]
+    best = min(rows, key=lambda row: float(row["val_loss"]))
+    assert (record["epochs"], str(record["kept_epoch"])) == (2, best["epoch"])
     assert {"loss", "accuracy", "val_loss", "val_accuracy"} < set(rows[0])
+
+
+def test_what_is_printed_of_a_run_has_its_intervals_and_the_epoch_that_was_kept(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = json.loads((run.folder / "run.json").read_text())
+    pictures = record["pictures"]["val"]
+    right = round(pictures * record["val_accuracy"])
+    low, high = wilson_interval(right, pictures)
+    print_run(run)
+    line = capsys.readouterr().out
+    assert line.count("\n") == 1
+    assert f", val {100 * right / pictures:.1f} % ({100 * low:.1f} to {100 * high:.1f}) of {pictures}, test " in line
+    assert line.endswith(f"; intervals: 95 %; epoch {record['kept_epoch']} of 2 kept\n")
+    print_run(run, as_json=True)
+    assert json.loads(capsys.readouterr().out) == record
 
 
 def test_the_model_is_the_one_whose_accuracy_is_told(run: Run, digits_folder: Path) -> None:
@@ -180,7 +200,7 @@ def test_names_that_are_no_utf8_survive_the_whole_way(paint: Paint, tmp_path: Pa
         ({"width": 0}, "width must be between 0.05 and 20, got 0"),
         ({"depth": 0}, "depth must be a whole number between 1 and 50, got 0"),
         ({"seed": -1}, "seed must lie between 0 and 4294967295, got -1"),
-        ({"size_wh": (4, 96)}, "width and height must lie between 8 and 2048, got (4, 96)"),
+        ({"size_wh": (4, 96)}, "the input size 4x96 is out of range; width and height must lie between 8 and 2048"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )
