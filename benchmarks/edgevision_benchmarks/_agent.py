@@ -286,9 +286,10 @@ class Agent:
         return {**{name: value for name, value in os.environ.items() if name not in foreign}, **own}
 
     def _fail(self, step: str, code: int) -> NoReturn:
-        # venv does not say why it failed, and pip not always.
-        full = shutil.disk_usage(self.place).free < 1 << 20
-        raise Refused("full" if full else step, f"it ended with code {code}")
+        # venv does not say why it failed. No environment has room in so little.
+        free = shutil.disk_usage(self.place).free
+        full = free < 1 << 24
+        raise Refused("full" if full else step, f"{free} bytes are free" if full else f"it ended with code {code}")
 
 
 def send(**answer: Any) -> None:
