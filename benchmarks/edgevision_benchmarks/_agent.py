@@ -170,7 +170,7 @@ class Agent:
             shutil.rmtree(self.environment, ignore_errors=True)
             code = self._call([sys.executable, "-m", "venv", str(self.environment)], self.place)
             if code:
-                self._fail("venv", code)
+                self._give_up("venv", code)
         folder = self._link("run/wheels", wheels)
         # What has no wheel would be compiled, which takes hours on a board.
         pip = [str(self.environment / "bin" / "python"), "-m", "pip", "install", "--no-cache-dir", "--no-input"]
@@ -179,12 +179,12 @@ class Agent:
         # Ours may have changed and kept their version.
         replace = ["--no-deps", "--force-reinstall", *(str(folder / name) for name in own)]
         code = self._call([*pip, *replace], self.place) or self._call([*pip, *requirements], self.place)
-        self.sweep()
         if code:
-            self._fail("pip", code)
+            self._give_up("pip", code)
+        self.sweep()
         for sha256 in set(wheels.values()):  # what is installed needs no room twice
             (self.blobs / sha256).unlink()
-        self.stamp.write_text(json.dumps({"made_of": made_of, "python": _python()}))
+        self._make_stamp(made_of)
         return {}
 
     def run(self, files: Mapping[str, str], words: Sequence[str], terminal: Optional[Sequence[int]]) -> dict[str, Any]:
@@ -200,9 +200,8 @@ class Agent:
         """Remove everything that was ever put here."""
         size_bytes = sum(path.lstat().st_size for path in self.place.rglob("*") if not path.is_dir())
         shutil.rmtree(self.place)
-        for parent in (self.place.parent, self.place.parent.parent):
-            with contextlib.suppress(OSError):  # somebody else's files are in it
-                parent.rmdir()
+        with contextlib.suppress(OSError):  # other caches are in it
+            self.place.parent.rmdir()
         return {"size_bytes": size_bytes}
 
     def sweep(self) -> None:
@@ -279,17 +278,27 @@ class Agent:
         own = {
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
             "PIP_ROOT_USER_ACTION": "ignore",
+            "PIP_USER": "0",
             "PYTHONNOUSERSITE": "1",
             "PYTHONUTF8": "1",
             "TMPDIR": str(self.place / "tmp"),
         }
         return {**{name: value for name, value in os.environ.items() if name not in foreign}, **own}
 
-    def _fail(self, step: str, code: int) -> NoReturn:
-        # venv does not say why it failed. No environment has room in so little.
+    def _give_up(self, step: str, code: int) -> NoReturn:
+        """Leave nothing half made, and say why."""
+        # venv does not say it itself. No environment has room in so little.
         free = shutil.disk_usage(self.place).free
         full = free < 1 << 24
+        self.sweep()
+        if full or step == "venv":
+            shutil.rmtree(self.environment, ignore_errors=True)
+        else:  # pip takes back what it could not finish
+            self._make_stamp(None)
         raise Refused("full" if full else step, f"{free} bytes are free" if full else f"it ended with code {code}")
+
+    def _make_stamp(self, made_of: Any) -> None:
+        self.stamp.write_text(json.dumps({"made_of": made_of, "python": _python()}))
 
 
 def send(**answer: Any) -> None:

@@ -205,7 +205,8 @@ class _Device:
         detail = "; ".join(errors) or refused.detail
         place = self._found.get("place", "its cache")
         if refused.reason == "full" or "No space left on device" in text:
-            line = f"no space is left for {place} ({refused.detail}); free some there, or remove it with --purge"
+            why = refused.detail if refused.reason == "full" else detail
+            line = f"no space is left for {place} ({why}); free some there, or remove it with --purge"
         elif refused.reason == "busy":
             line = "another benchmark runs there; wait for it (one whose connection was lost ends within a minute)"
         elif refused.reason == "changed":
@@ -217,7 +218,7 @@ class _Device:
         elif refused.reason == "venv":
             line = f"python3 -m venv failed there ({detail}); there: sudo apt install python3-venv"
         else:
-            line = f"{refused.detail}; see to it there"
+            line = f"{refused.detail}; mend it there, or remove what is there with --purge and start again"
         return HostError(f"{self._host}: {line}")
 
 

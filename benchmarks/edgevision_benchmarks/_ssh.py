@@ -26,10 +26,11 @@ _BEAT_S = 10.0
 _OLDEST = (3, 9)
 _AGENT = Path(__file__).with_name("_agent.py")
 
-#: Says its version before it is given anything, on any Python 3 and under any shell.
+#: Says its version before it is given anything, on any Python 3 and under any shell; on a line of its own, whatever the
+#: login has said.
 _START = (
     "exec python3 -c 'import sys,json;"
-    'print("edgevision",*sys.version_info[:3]);'
+    r'print("\nedgevision",*sys.version_info[:3]);'
     "sys.stdout.flush();"
     'exec(json.loads(open(0,"rb",0,closefd=False).readline()))\''
 )
