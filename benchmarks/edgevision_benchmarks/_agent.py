@@ -109,6 +109,13 @@ class Agent:
 
     def serve(self) -> None:
         """Answer until standard input ends, or something cannot be done."""
+        try:
+            self._answer_all()
+        finally:
+            if self._lock is not None:  # without it, another one is at work here
+                self.sweep()
+
+    def _answer_all(self) -> None:
         while True:
             question = self.incoming.question()
             try:
@@ -123,11 +130,12 @@ class Agent:
     def open(self) -> dict[str, Any]:
         """Take the lock, which ends with this process, and say what is there."""
         self.place.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._lock = (self.place / "lock").open("w")
+        lock = (self.place / "lock").open("w")
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise Refused("busy", str(self.place)) from None
+        self._lock = lock
         self.blobs.mkdir(exist_ok=True)
         self.sweep()
         return {
@@ -181,7 +189,6 @@ class Agent:
         code = self._call([*pip, *replace], self.place) or self._call([*pip, *requirements], self.place)
         if code:
             self._give_up("pip", code)
-        self.sweep()
         for sha256 in set(wheels.values()):  # what is installed needs no room twice
             (self.blobs / sha256).unlink()
         self._make_stamp(made_of)
@@ -190,11 +197,7 @@ class Agent:
     def run(self, files: Mapping[str, str], words: Sequence[str], terminal: Optional[Sequence[int]]) -> dict[str, Any]:
         """Run a program of the environment where `files` are; `terminal`: columns and lines, where there is one."""
         folder = self._link("run/files", files)
-        try:
-            code = self._call([str(self.environment / "bin" / words[0]), *words[1:]], folder, terminal)
-        finally:
-            self.sweep()
-        return {"code": code}
+        return {"code": self._call([str(self.environment / "bin" / words[0]), *words[1:]], folder, terminal)}
 
     def purge(self) -> dict[str, Any]:
         """Remove everything that was ever put here."""
@@ -290,7 +293,6 @@ class Agent:
         # venv does not say it itself. No environment has room in so little.
         free = shutil.disk_usage(self.place).free
         full = free < 1 << 24
-        self.sweep()
         if full or step == "venv":
             shutil.rmtree(self.environment, ignore_errors=True)
         else:  # pip takes back what it could not finish

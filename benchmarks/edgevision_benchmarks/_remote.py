@@ -65,7 +65,10 @@ def benchmark_on(host: str, ready: Prepared, args: argparse.Namespace, data_name
         device.copy(contents)
         text = device.run(files, _words(ready, args))
         if args.purge:
-            device.purge()
+            try:
+                device.purge()
+            except HostError as error:  # what was measured is not lost for that
+                print(f"not removed: {error}", file=sys.stderr)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "report.json"
         path.write_bytes(text)
@@ -113,11 +116,9 @@ class _Device:
         self._say(f"setting up {self._found['place']}, which takes a few minutes the first time")
         self.copy(contents, "wheels")
         wanted = sorted({*extras, *there["extras"]})
-        log: list[str] = []
         self._ask(
             "setting up",
             "install",
-            log,
             wheels=wheels,
             own=list(own),
             requirements=[f"edgevision-device[{','.join(wanted)}]", "edgevision-benchmarks"],
@@ -156,10 +157,10 @@ class _Device:
             code = self._connection.ask(
                 "measuring", "run", show, files=files, words=["edgevision-benchmark", *words], terminal=terminal
             )["code"]
-        except BaseException:
+        except BaseException as error:
             if terminal:
                 sys.stderr.write("\x1b[?25h\n")  # the cursor, which its progress bar hides
-            raise
+            raise self._explain(error, []) if isinstance(error, RefusedError) else error
         if failed:
             raise HostError(f"{self._host}: {failed[len(_ERROR) :].decode(errors='replace').strip()}")
         if code not in (0, 1):
@@ -179,18 +180,20 @@ class _Device:
     def _say(self, line: str) -> None:
         print(f"{self._host}: {line}", file=sys.stderr)
 
-    def _ask(self, doing: str, do: str, log: Optional[list[str]] = None, **more: Any) -> dict[str, Any]:
+    def _ask(self, doing: str, do: str, **more: Any) -> dict[str, Any]:
+        said = bytearray()
+
         def listen(stream: str, chunk: bytes) -> None:
-            for line in chunk.decode(errors="replace").splitlines():
-                if log is not None:
-                    log.append(line.strip())
-                if line.strip().startswith(_PIP_STEPS):
-                    self._say(line.strip())
+            start = said.rfind(b"\n") + 1
+            said.extend(chunk)
+            for line in _lines(said[start : said.rfind(b"\n") + 1]):
+                if line.startswith(_PIP_STEPS):
+                    self._say(line)
 
         try:
             return self._connection.ask(doing, do, listen, **more)
         except RefusedError as refused:
-            raise self._explain(refused, log or []) from None
+            raise self._explain(refused, _lines(said)) from None
 
     def _result(self, doing: str) -> None:
         try:
@@ -264,6 +267,10 @@ def _words(ready: Prepared, args: argparse.Namespace) -> list[str]:
         words += [flag] if value is True else [] if value is None or value is False else [f"{flag}={value}"]
     words += [f"--thread-sweep={','.join(map(str, args.thread_sweep))}"] if args.thread_sweep else []
     return words + (["--labels", "labels.txt"] if args.labels is not None else [])
+
+
+def _lines(said: bytearray) -> list[str]:
+    return [line.strip() for line in said.decode(errors="replace").splitlines()]
 
 
 def _find_wheels(folder: Path) -> list[Path]:
