@@ -153,14 +153,17 @@ class _Device:
 
         size = shutil.get_terminal_size()
         terminal = [size.columns, size.lines] if sys.stderr.isatty() else None
+        ended = False
         try:
             code = self._connection.ask(
                 "measuring", "run", show, files=files, words=["edgevision-benchmark", *words], terminal=terminal
             )["code"]
-        except BaseException as error:
-            if terminal:
+            ended = True
+        except RefusedError as refused:
+            raise self._explain(refused, []) from None
+        finally:
+            if terminal and not ended:
                 sys.stderr.write("\x1b[?25h\n")  # the cursor, which its progress bar hides
-            raise self._explain(error, []) if isinstance(error, RefusedError) else error
         if failed:
             raise HostError(f"{self._host}: {failed[len(_ERROR) :].decode(errors='replace').strip()}")
         if code not in (0, 1):
