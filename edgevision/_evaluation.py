@@ -40,5 +40,6 @@ def benchmark(
 def run_benchmark(args: argparse.Namespace) -> int:
     """Run `edgevision benchmark` with its parsed arguments."""
     data = args.data
-    args.data = pictures_folder(data, data_dir=args.data_dir)
+    if data is not None:
+        args.data = pictures_folder(data, data_dir=args.data_dir)
     return command.run(args, data_name=data)

@@ -8,14 +8,15 @@ import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
-from edgevision_device import UsageError, add_foreign_arguments, add_runtime_arguments, describe_foreign
+from edgevision_device import Metadata, UsageError, add_foreign_arguments, add_runtime_arguments, describe_foreign
 
 from ._commands.gate import add_gate, print_verdicts
 from ._gate import judge
-from ._measure import benchmark
+from ._measure import benchmark, prepare
 from ._outputs import UNFINISHED, check_report, to_json, write_report
+from ._report import Report
 from ._turns import OnProgress
 
 __all__ = ["add_arguments", "run"]
@@ -23,8 +24,8 @@ __all__ = ["add_arguments", "run"]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments. `edgevision benchmark` declares the same, so that both command lines are one."""
-    parser.add_argument("files", nargs="+", metavar="FILE", help="a .tflite or .onnx file")
-    parser.add_argument("--data", required=True, metavar="FOLDER", help="FOLDER/<label>/*, or FOLDER/test/<label>/*")
+    parser.add_argument("files", nargs="*", metavar="FILE", help="a .tflite or .onnx file")
+    parser.add_argument("--data", metavar="FOLDER", help="FOLDER/<label>/*, or FOLDER/test/<label>/*")
     parser.add_argument("--out", metavar="DIR", help="write report.json and report.html there")
     add_gate(parser)
     parser.add_argument("--runs", type=int, metavar="N", help="runs to time (default: 200, at most 8 s, at least 30)")
@@ -60,6 +61,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also measure on pictures that the files have seen: in training or calibration",
     )
     parser.add_argument("--strict", action="store_true", help="stop at a picture that cannot be decoded")
+    there = parser.add_argument_group("on another device, over ssh")
+    there.add_argument("--host", metavar="HOST", help="measure there: [USER@]NAME, or a name of ~/.ssh/config")
+    there.add_argument(
+        "--wheels", metavar="DIR", help="what it needs is installed from these wheels, without a network"
+    )
+    there.add_argument(
+        "--purge", action="store_true", help="at the end, or without FILE at once, remove all that was ever put there"
+    )
     add_foreign_arguments(parser)
 
 
@@ -72,34 +81,18 @@ def run(args: argparse.Namespace, data_name: Optional[str] = None) -> int:
     """
     from ._table import print_table
 
+    if _only_purge(args):
+        return 0
     out = None if args.out is None else Path(args.out)
     if out is not None:
         check_report(out, overwrite=args.overwrite, resume=args.resume)
     elif args.resume:
         raise UsageError("--resume goes on with what lies in a report's folder; name it with --out")
+    if args.resume and args.host is not None:
+        raise UsageError("--resume goes on with what was begun here; on another device it begins anew: leave it out")
     given = describe_foreign("foreign", args.labels, args.resize, args.pixels, args.color_order, args.logits)
-    with _progress(args.files) as on_progress:
-        report = benchmark(
-            args.files,
-            args.data,
-            runs=args.runs,
-            warmup=args.warmup,
-            threads=args.threads,
-            runtime=args.runtime,
-            seed=args.seed,
-            thread_sweep=args.thread_sweep,
-            mlperf=args.mlperf,
-            sustained_s=args.sustained,
-            given=given,
-            strict=args.strict,
-            whole=args.whole,
-            data_name=data_name,
-            command=shlex.join(args.command_line),
-            unfinished=None if out is None else out / UNFINISHED,
-            resume=args.resume,
-            on_progress=on_progress,
-        )
-    for line in report.pictures.skipped:
+    report = _measure(args, given, data_name)
+    for line in report.pictures.skipped if args.host is None else ():  # else it was said there
         print(f"skipped: {line}", file=sys.stderr)
     if args.json:
         sys.stdout.write(to_json(report))
@@ -112,6 +105,58 @@ def run(args: argparse.Namespace, data_name: Optional[str] = None) -> int:
         (out / UNFINISHED).unlink(missing_ok=True)
         print(f"wrote {' and '.join(str(path) for path in written)}", file=sys.stderr)
     return int(any(file.error for file in report.files) or not all(verdict.passed for verdict in verdicts))
+
+
+def _measure(args: argparse.Namespace, given: Optional[Metadata], data_name: Optional[str]) -> Report:
+    asked: dict[str, Any] = dict(
+        runs=args.runs,
+        warmup=args.warmup,
+        threads=args.threads,
+        runtime=args.runtime,
+        seed=args.seed,
+        thread_sweep=args.thread_sweep,
+        sustained_s=args.sustained,
+        given=given,
+        strict=args.strict,
+        whole=args.whole,
+    )
+    with _progress(args.files) as on_progress:
+        if args.host is None:
+            return benchmark(
+                args.files,
+                args.data,
+                **asked,
+                mlperf=args.mlperf,
+                data_name=data_name,
+                command=shlex.join(args.command_line),
+                unfinished=None if args.out is None else Path(args.out) / UNFINISHED,
+                resume=args.resume,
+                on_progress=on_progress,
+            )
+        ready = prepare(args.files, args.data, **asked, on_progress=on_progress)
+    from ._remote import benchmark_on
+
+    return benchmark_on(args.host, ready, args, data_name)
+
+
+def _only_purge(args: argparse.Namespace) -> bool:
+    """Remove what is on the other device, if that is all that is asked for.
+
+    Raises:
+        UsageError: something is missing.
+    """
+    host: Optional[str] = args.host
+    if host is None and (args.purge or args.wheels):
+        raise UsageError(f"{'--purge' if args.purge else '--wheels'} is about another device: name it with --host")
+    if host is not None and args.purge and not args.files and args.data is None:
+        from ._remote import purge
+
+        purge(host)
+        return True
+    missing = [name for name, value in (("FILE", args.files), ("--data", args.data)) if not value]
+    if missing:
+        raise UsageError(f"the following arguments are required: {', '.join(missing)}; --help tells more")
+    return False
 
 
 def _counts(text: str) -> tuple[int, ...]:

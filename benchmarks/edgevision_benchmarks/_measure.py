@@ -16,6 +16,7 @@ from edgevision_device import (
     EdgevisionError,
     FileError,
     ForeignFileError,
+    LabelledPicture,
     Metadata,
     UsageError,
     hash_pictures,
@@ -32,7 +33,7 @@ from ._report import FileResult, Pictures, Report
 from ._rounds import Settings
 from ._turns import Extras, Known, OnProgress, measure_all
 
-__all__ = ["OnProgress", "benchmark"]
+__all__ = ["Candidate", "OnProgress", "Prepared", "benchmark", "prepare"]
 
 #: Unless the caller says how many runs: enough for a p99 with two times above it, and bounded, because a slow model on
 #: a slow board must not take an hour.
@@ -42,12 +43,42 @@ StrPath = Union[str, "os.PathLike[str]"]
 
 
 @dataclass(frozen=True)
-class _Candidate:
+class Candidate:
     """A row before measuring, and what is needed to measure it."""
 
     row: FileResult
     metadata: Optional[Metadata] = None
     given: Optional[str] = None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What is to be measured, when all that was asked for has been found possible.
+
+    Attributes:
+        candidates: a row per file, in order.
+        settings: of the runs.
+        home: what the pictures' folders of a label lie in.
+        split: the part of the data that they are, or None.
+        pictures, digests: those to classify, and the SHA-256 of each; None for one that cannot be read.
+    """
+
+    candidates: list[Candidate]
+    settings: Settings
+    home: Path
+    split: Optional[str]
+    pictures: list[LabelledPicture]
+    digests: list[Optional[str]]
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the pictures, from `home` on."""
+        return [picture.path.relative_to(self.home).as_posix() for picture in self.pictures]
+
+    @property
+    def path_of(self) -> dict[str, Path]:
+        """Digest → file."""
+        return {digest: each.path for digest, each in zip(self.digests, self.pictures) if digest is not None}
 
 
 def benchmark(
@@ -108,34 +139,22 @@ def benchmark(
         FileError: a file that is not there, or none that could be measured.
     """
     tell: OnProgress = on_progress or (lambda name, stage, done, total: None)
-    settings = dataclasses.replace(_settings(runs, warmup), seed=seed)
-    for count in (threads, *thread_sweep):
-        if count is not None and not 1 <= count <= 256:
-            raise UsageError(f"threads must lie between 1 and 256, got {count}")
-    if sustained_s is not None and not 0 < sustained_s <= 86400:
-        raise UsageError(f"seconds without a pause must be more than 0 and at most 86400, got {sustained_s:g}")
-    if runtime is not None:
-        require_known("runtime", runtime, sorted({name for names in RUNTIMES.values() for name in names}))
-    candidates = _open_all(files, given)
-    readable = [(each.row, each.metadata) for each in candidates if each.metadata is not None]
-    for row, _ in readable:
-        if runtime is not None and runtime not in RUNTIMES[row.format or ""]:
-            raise UsageError(f"the runtime {runtime} does not read {row.path}; measure .tflite and .onnx files apart")
-    home, split = choose_split(Path(folder))
-    if not readable:
-        raise FileError(_none_measured([each.row for each in candidates]))
-    pictures = find_known(home, [(row.path, metadata.labels) for row, metadata in readable])
-    everything = len(pictures)
-    digests = digest_files(pictures, decode=strict, on_read=lambda done: tell("", "reading", done, everything))
-    if split is None and not whole:
-        chosen = held_out(pictures, digests, home, [metadata for _, metadata in readable])
-        if chosen is not None:
-            split = "test"
-            pictures = [picture for picture, kept in zip(pictures, chosen) if kept]
-            digests = [digest for digest, kept in zip(digests, chosen) if kept]
-    names = [picture.path.relative_to(home).as_posix() for picture in pictures]
-    if not whole:
-        refuse_seen(names, digests, [(row.name, metadata) for row, metadata in readable])
+    ready = prepare(
+        files,
+        folder,
+        runs=runs,
+        warmup=warmup,
+        threads=threads,
+        runtime=runtime,
+        seed=seed,
+        thread_sweep=thread_sweep,
+        sustained_s=sustained_s,
+        given=given,
+        strict=strict,
+        whole=whole,
+        on_progress=tell,
+    )
+    candidates, settings, pictures, digests = ready.candidates, ready.settings, ready.pictures, ready.digests
     sha256 = hash_pictures((each.label, digest) for each, digest in zip(pictures, digests) if digest is not None)
 
     requests: dict[str, Request] = {}
@@ -152,7 +171,7 @@ def benchmark(
                 pictures=[(str(picture.path), picture.label) for picture in pictures],
             )
     extras = Extras(tuple(dict.fromkeys(thread_sweep)), mlperf, sustained_s)
-    known = [Known(name, digest, each.label) for name, digest, each in zip(names, digests, pictures)]
+    known = [Known(name, digest, each.label) for name, digest, each in zip(ready.names, digests, pictures)]
     asked = {
         "files": [(each.row.name, each.row.sha256, each.given) for each in candidates],
         "pictures": sha256,
@@ -180,7 +199,6 @@ def benchmark(
 
     from . import __version__
 
-    files_of = {digest: picture.path for digest, picture in zip(digests, pictures) if digest is not None}
     return Report(
         edgevision=__version__,
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
@@ -188,7 +206,7 @@ def benchmark(
         conditions=read_conditions(),
         pictures=Pictures(
             name=data_name or str(folder),
-            split=split,
+            split=ready.split,
             sha256=sha256,
             count=len(pictures),
             labels=tuple(dict.fromkeys(picture.label for picture in pictures)),
@@ -199,8 +217,57 @@ def benchmark(
         noise_floor=measured.noise_floor,
         before=measured.before,
         after=measured.after,
-        thumbnails=make_thumbnails(rows, files_of),
+        thumbnails=make_thumbnails(rows, ready.path_of),
     )
+
+
+def prepare(
+    files: Sequence[StrPath],
+    folder: StrPath,
+    *,
+    runs: Optional[int] = None,
+    warmup: Optional[int] = None,
+    threads: Optional[int] = None,
+    runtime: Optional[str] = None,
+    seed: int = 0,
+    thread_sweep: Sequence[int] = (),
+    sustained_s: Optional[float] = None,
+    given: Optional[Metadata] = None,
+    strict: bool = False,
+    whole: bool = False,
+    on_progress: Optional[OnProgress] = None,
+) -> Prepared:
+    """Read the files and choose the pictures; needs no runtime. Arguments and errors are those of `benchmark`."""
+    tell: OnProgress = on_progress or (lambda name, stage, done, total: None)
+    settings = dataclasses.replace(_settings(runs, warmup), seed=seed)
+    for count in (threads, *thread_sweep):
+        if count is not None and not 1 <= count <= 256:
+            raise UsageError(f"threads must lie between 1 and 256, got {count}")
+    if sustained_s is not None and not 0 < sustained_s <= 86400:
+        raise UsageError(f"seconds without a pause must be more than 0 and at most 86400, got {sustained_s:g}")
+    if runtime is not None:
+        require_known("runtime", runtime, sorted({name for names in RUNTIMES.values() for name in names}))
+    candidates = _open_all(files, given)
+    readable = [(each.row, each.metadata) for each in candidates if each.metadata is not None]
+    for row, _ in readable:
+        if runtime is not None and runtime not in RUNTIMES[row.format or ""]:
+            raise UsageError(f"the runtime {runtime} does not read {row.path}; measure .tflite and .onnx files apart")
+    home, split = choose_split(Path(folder))
+    if not readable:
+        raise FileError(_none_measured([each.row for each in candidates]))
+    pictures = find_known(home, [(row.path, metadata.labels) for row, metadata in readable])
+    everything = len(pictures)
+    digests = digest_files(pictures, decode=strict, on_read=lambda done: tell("", "reading", done, everything))
+    if split is None and not whole:
+        chosen = held_out(pictures, digests, home, [metadata for _, metadata in readable])
+        if chosen is not None:
+            split = "test"
+            pictures = [picture for picture, kept in zip(pictures, chosen) if kept]
+            digests = [digest for digest, kept in zip(digests, chosen) if kept]
+    ready = Prepared(candidates, settings, home, split, pictures, digests)
+    if not whole:
+        refuse_seen(ready.names, digests, [(row.name, metadata) for row, metadata in readable])
+    return ready
 
 
 def _settings(runs: Optional[int], warmup: Optional[int]) -> Settings:
@@ -216,7 +283,7 @@ def _settings(runs: Optional[int], warmup: Optional[int]) -> Settings:
     return settings
 
 
-def _open_all(files: Sequence[StrPath], given: Optional[Metadata]) -> list[_Candidate]:
+def _open_all(files: Sequence[StrPath], given: Optional[Metadata]) -> list[Candidate]:
     """Verify every file; a damaged or foreign one becomes a row with an error, a missing one raises."""
     paths = [Path(file) for file in files]
     if not paths:
@@ -229,7 +296,7 @@ def _open_all(files: Sequence[StrPath], given: Optional[Metadata]) -> list[_Cand
     return [_open(path, os.path.relpath(path.absolute(), common), given) for path in paths]
 
 
-def _open(path: Path, name: str, given: Optional[Metadata]) -> _Candidate:
+def _open(path: Path, name: str, given: Optional[Metadata]) -> Candidate:
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -245,9 +312,9 @@ def _open(path: Path, name: str, given: Optional[Metadata]) -> _Candidate:
             file = read_model_file(path, given)
             record = given.to_json(sha256=file.sha256, size_bytes=file.size_bytes)
     except EdgevisionError as error:
-        return _Candidate(dataclasses.replace(row, error=str(error)))
+        return Candidate(dataclasses.replace(row, error=str(error)))
     row = dataclasses.replace(row, format=file.format, recipe=file.metadata.recipe)
-    return _Candidate(row, file.metadata, record)
+    return Candidate(row, file.metadata, record)
 
 
 def _leaks(metadata: Metadata, sha256: str, digests: Sequence[Optional[str]]) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ EdgevisionError                 exit code 2: something the caller gave cannot be
 │   ├── DamagedFileError        edgevision wrote it, and it is no longer what was written
 │   └── ForeignFileError        edgevision did not write it, and what it lacks was not given
 ├── SourceError                 a camera, clip or address that gives no frames
+├── HostError                   another device that --host names, or the way there
 ├── MissingPackageError         an optional package that this step needs
 └── CheckError                  exit code 1: the work was done and its result is not good enough
 """
@@ -24,6 +25,7 @@ __all__ = [
     "EdgevisionError",
     "FileError",
     "ForeignFileError",
+    "HostError",
     "MissingPackageError",
     "PictureError",
     "SourceError",
@@ -65,6 +67,10 @@ class ForeignFileError(FileError):
 
 class SourceError(EdgevisionError):
     """A camera, clip or address that gives no frames."""
+
+
+class HostError(EdgevisionError):
+    """Another device that cannot be reached, or cannot do what is asked of it."""
 
 
 class MissingPackageError(EdgevisionError):

@@ -69,6 +69,16 @@ def test_skipped_pictures_are_named_on_stderr(model, pictures, capsys):
         pytest.param(["{model}", "--data", "{data}", "--out", "{tmp}/taken"], "--overwrite", id="report exists"),
         pytest.param(["{model}", "--data", "{data}", "--labels", "x"], "needs all of", id="half of what is missing"),
         pytest.param(["{model}", "--data", "{data}", "--color-order", "bgr"], "needs all of", id="color order alone"),
+        pytest.param([], "are required: FILE, --data", id="nothing"),
+        pytest.param(["{model}"], "are required: --data", id="no data"),
+        pytest.param(["--data", "{data}"], "are required: FILE", id="no file"),
+        pytest.param(["--purge"], "--purge is about another device: name it with --host", id="purge without host"),
+        pytest.param(["--purge", "--host", "a b"], "'a b' is no host; give what ssh takes", id="no host"),
+        pytest.param(["--purge", "--host=-oProxyCommand=x"], "is no host; give what ssh takes", id="an option as host"),
+        pytest.param(
+            ["{model}", "--data", "{data}", "--host", "x", "--wheels", "{tmp}"], "holds no wheels", id="no wheels"
+        ),
+        pytest.param(["{model}", "--data", "{tmp}/nowhere", "--host", "x"], "no such folder", id="host, no folder"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_2(model, pictures, tmp_path, capsys, arguments, message):
@@ -90,9 +100,6 @@ def test_bad_input_is_one_line_and_exit_2(model, pictures, tmp_path, capsys, arg
 @pytest.mark.parametrize(
     "arguments",
     [
-        [],
-        ["x.tflite"],
-        ["--data", "x"],
         ["x.tflite", "--data", "x", "--run", "3"],
         ["x.tflite", "--data", "x", "--thread-sweep", "1;2"],
     ],
