@@ -163,23 +163,18 @@ class Prepared:
         on_start: Callable[[str], None] = say,
     ) -> list[ExportedFile]:
         """Write and verify files, by default of the options' recipes; what several calls share is made once."""
-        try:
-            return export_model(
-                self.source,
-                out,
-                verification=self.verification,
-                calibration=self._calibration,
-                labelled=self._labelled,
-                formats=self.formats,
-                recipes=recipes or self.options.recipes,
-                overwrite=overwrite,
-                on_start=on_start,
-                conversion=self._conversion,
-            )
-        except OSError as error:
-            if error.filename is None:  # a full disk does not say which one it is
-                error.filename = str(out)
-            raise
+        return export_model(
+            self.source,
+            out,
+            verification=self.verification,
+            calibration=self._calibration,
+            labelled=self._labelled,
+            formats=self.formats,
+            recipes=recipes or self.options.recipes,
+            overwrite=overwrite,
+            on_start=on_start,
+            conversion=self._conversion,
+        )
 
     def planned(self) -> list[tuple[str, Metadata]]:
         """Return name and metadata of each file that `write` would write, as far as these say what it was made of."""

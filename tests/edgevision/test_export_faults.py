@@ -124,8 +124,9 @@ def test_a_full_disk_is_one_line_and_keeps_the_files_before_it(home: Path, tmp_p
         pytest.skip(f"cannot mount a small disk here: {done.stderr.strip()}")
     assert done.returncode == 2, done.stderr
     assert done.stdout == f"{[FILES[0]]}\n"
+    full = tmp_path / "out" / FILES[1]
     assert last_line(done) == (
-        f"edgevision: error: {tmp_path / 'out'}: No space left on device; free some space, or choose another place"
+        f"edgevision: error: {full}: No space left on device; free some space, or choose another place"
     )
 
 
