@@ -14,7 +14,8 @@ NEEDS_PYTHON = test -n "$(PYTHON)" || { \
 
 # uv resolves and installs; pip fetches it into .tools where it is not on PATH.
 UV := $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
-UV_FLAGS := --quiet --python .venv/bin/python
+# On a terminal uv shows how far it is.
+UV_FLAGS := $(shell test -t 2 || echo --quiet) --python .venv/bin/python
 
 MEMBERS := device converters benchmarks
 PROJECTS := pyproject.toml $(MEMBERS:%=%/pyproject.toml)
