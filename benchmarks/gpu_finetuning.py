@@ -124,7 +124,11 @@ class Timm:
         """End the process."""
         assert self._child.stdin is not None
         self._child.stdin.close()
-        self._child.wait(60)
+        try:
+            self._child.wait(60)
+        except subprocess.TimeoutExpired:  # in the middle of an epoch
+            self._child.kill()
+            self._child.wait()
         self._errors.close()
 
 

@@ -165,12 +165,18 @@ class NetworkFiles:
             files: list[NetworkFile] = []
             for number, (name, size_wh) in enumerate(self.sizes_wh.items(), 1):
                 say(f"{number}/{len(self.models)} {name}: making its file")
-                with self._left_out(name):
-                    model = NETWORKS[name].classifier(self.weights.get(name))  # fetches what is published
+                model = self._model(name)
+                if model is not None:
                     files.append(self._make(name, model, out, sample(size_wh)))
+                del model
                 keras.utils.clear_session()  # a network of 500 MB need not stay while the next is made
             _require_some(files)
             yield files
+
+    def _model(self, name: str) -> keras.Model | None:
+        with self._left_out(name):
+            return NETWORKS[name].classifier(self.weights.get(name))  # fetches what is published
+        return None
 
     def _make(self, name: str, model: keras.Model, out: Path, verification: npt.NDArray[np.uint8]) -> NetworkFile:
         calibration = None

@@ -128,7 +128,7 @@ def _flat(row: SweepRow) -> dict[str, float]:
         "training_seconds": result.training_seconds,
     }
     if latency is not None:
-        record |= {"p50_ms": float(ms_text(latency.p50_ms)), "p90_ms": float(ms_text(latency.p90_ms))}
+        record |= {"p50_ms": round(latency.p50_ms, 6), "p90_ms": round(latency.p90_ms, 6)}
     if comparison is not None:
         found = comparison.difference
         low, high = found.interval

@@ -79,11 +79,14 @@ def _resize(cv2: Any, picture: npt.NDArray[np.uint8], size_wh: tuple[int, int]) 
     if (width, height) == size_wh:
         return picture.copy()  # not a view: the caller may keep the result and use the picture for something else
     # Sampling that skips pixels gives moiré, so shrinking averages first: by halves, where OpenCV is fast, until
-    # INTER_LINEAR, which reads two pixels each way, skips none. `benchmarks/resize.py` compares it with INTER_AREA.
+    # INTER_LINEAR, which reads two pixels each way, skips hardly any. `benchmarks/resize.py` measures it.
     while width > _SKIPS * size_wh[0] or height > _SKIPS * size_wh[1]:
         # Both ways at once where there is enough: 2 x 2 pixels take less time than 2 x 1.
-        width, height = (-(-had // 2) if had >= 2 * wanted else had for had, wanted in zip((width, height), size_wh))
-        picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_LINEAR)
+        halved = [(had + 1) // 2 if had >= 2 * wanted else had for had, wanted in zip((width, height), size_wh)]
+        # Between the halves of an odd side INTER_LINEAR drifts from averages to single pixels; cameras have even sides.
+        odd = any(had % 2 and half < had for had, half in zip((width, height), halved))
+        picture = cv2.resize(picture, halved, interpolation=cv2.INTER_AREA if odd else cv2.INTER_LINEAR)
+        width, height = halved
     return picture if (width, height) == size_wh else cv2.resize(picture, size_wh, interpolation=cv2.INTER_LINEAR)
 
 

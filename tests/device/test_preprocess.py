@@ -46,6 +46,15 @@ def test_width_and_height_are_not_confused() -> None:
     assert pixels[0, 3, 0].tolist() == list(BLUE)
 
 
+@pytest.mark.parametrize(("side", "wanted"), [(640, 160), (641, 160), (999, 224), (301, 96), (480, 160), (1001, 96)])
+def test_fine_stripes_become_grey(side: int, wanted: int) -> None:
+    stripes = np.zeros((wanted, side, 3), np.uint8)
+    stripes[:, ::2] = 255
+    for picture in (stripes, stripes.transpose(1, 0, 2)):
+        pixels = preprocess(picture, (wanted, wanted), "stretch")
+        assert np.all(abs(pixels.astype(int) - 127.5) <= 1)
+
+
 def test_shrinking_averages_every_pixel() -> None:
     checkered = np.indices((64, 96)).sum(axis=0) % 2 * np.uint8(255)
     pixels = preprocess(np.repeat(checkered[..., np.newaxis].astype(np.uint8), 3, axis=2), (12, 8), "stretch")

@@ -319,7 +319,7 @@ def test_the_csv_has_a_line_per_row_and_a_cell_per_column(made_up: Sweep) -> Non
     assert (first["p"], first["lost"]) == ("", "")
     assert (failed["file_share"], failed["error"]) == ("", "8x6 is too small, for [slim]")
     assert (second["lost"], second["p"]) == ("1", "1.0")
-    assert (second["p50_ms"], first["p90_ms"]) == ("2.0", "1234.0")
+    assert (second["p50_ms"], first["p90_ms"]) == ("2.00123", "1234.5")
 
 
 def test_the_table_says_what_failed_and_what_the_difference_is(

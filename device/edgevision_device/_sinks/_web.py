@@ -294,7 +294,7 @@ class Web(Sink):
         """For how long each source has given nothing, of those that gave something."""
         now_s = time.monotonic()
         return sorted(
-            ((source, round(now_s - came_s, 1)) for source, came_s in self._came_s.items()),
+            ((source, round(now_s - came_s, 1)) for source, came_s in list(self._came_s.items())),
             key=lambda pair: pair[0] or "",
         )
 

@@ -40,6 +40,7 @@ class MovingSource(Wrapped):
         if not every_s > 0:
             raise UsageError(f"the time between frames without motion must be positive, got {every_s:g} s")
         super().__init__(source)
+        self.fps = None  # frames are left out
         self._levels = levels
         self._every_ns = 1e9 * every_s
 
