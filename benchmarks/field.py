@@ -1,14 +1,15 @@
 """How fast others are with the same network, in one run: `make bench`, or python benchmarks/field.py [FILE …].
 
-Of each `.tflite` file all take part that can read it, or the same weights in the format that they read: each in a process
-of its own and, but for edgevision, in an environment of its own under `.venvs/`, which uv makes. Without FILE it is
-EfficientNet-Lite0 as int8 and as float32, exported to exports/field/ if it is not there.
+Of each `.tflite` file all take part that can read it, or the same weights in the format that they read: each in a
+process of its own and, but for edgevision, in an environment of its own under `.venvs/`, which uv makes. Without FILE
+it is EfficientNet-Lite0 as int8 and as float32, exported to exports/field/ if it is not there.
 
-From the frame: 640 x 480, BGR, in memory; resize, run, name the best label. Bare invoke: the model runs on an input that
-is there already. Turns of about `--turn-seconds` are dealt out in rounds, in an order shuffled anew; each starts with 5
-runs that do not count, and while one works the others wait. A ratio is that of a round: from the frame by the mean time of
-a frame, bare by p50; the table has the median of the rounds with its 95 % interval. More than 1 is slower than edgevision.
-What cannot take part is a row with the reason. Run it on an idle machine: our loop wants a core beside the runtime's.
+From the frame: 640 x 480, BGR, in memory; resize, run, name the best label. Bare invoke: the model runs on an input
+that is there already. Turns of about `--turn-seconds` are dealt out in rounds, in an order shuffled anew; each starts
+with 5 runs that do not count, and while one works the others wait. A ratio is that of a round: from the frame by the
+mean time of a frame, bare by p50; the table has the median of the rounds with its 95 % interval. More than 1 is slower
+than edgevision. What cannot take part is a row with the reason. Run it on an idle machine: our loop wants a core beside
+the runtime's threads.
 """
 
 from __future__ import annotations
@@ -91,7 +92,11 @@ def measure(path: Path, peers: list[Peer], args: argparse.Namespace) -> dict[str
 def take_turns(
     peers: list[Peer], processes: dict[str, Process], reasons: dict[str, str], args: argparse.Namespace
 ) -> tuple[dict[tuple[str, str], list[Turn]], dict[str, Any]]:
-    """Deal out the rounds; what fails is out from then on, with its reason. Also say what others took of the machine."""
+    """Deal out the rounds; what fails is out from then on, with its reason.
+
+    Returns:
+        The turns by peer and group, and what shares of the machine others had.
+    """
     pairs = [
         (peer.name, group) for peer in peers for group in peer.groups
         if peer.name in processes and group in processes[peer.name].ready["groups"]
@@ -157,7 +162,7 @@ def row(
 def table(record: dict[str, Any]) -> str:
     """Write a file's record as Markdown."""
     plural = "" if record["threads"] == 1 else "s"
-    size = "{} × {}".format(*record["input_size_wh"])
+    size = "{} x {}".format(*record["input_size_wh"])
     lines = [f"### {record['file']}, {size}, {record['threads']} thread{plural}", ""]
     for group, title in GROUPS.items():
         what = "frames/s" if group == "frame" else "runs/s"
@@ -178,13 +183,13 @@ def table(record: dict[str, Any]) -> str:
 def table_row(found: dict[str, Any]) -> str:
     """Write one row."""
     # Ours has two versions: its own and the runtime's.
-    versions = [f"{'LiteRT ' if name == 'ai-edge-litert' and len(found['versions']) > 1 else ''}{version}"
+    versions = [f"{'LiteRT ' if name == 'ai-edge-litert' else ''}{version}"
                 for name, version in found["versions"].items()]  # fmt: skip
-    title = " ".join([found["title"], ", ".join(versions)]).strip()
+    title = f"{found['title']} ({', '.join(versions)})" if versions else found["title"]
     if "reason" in found:
         return f"| {title} | {found['reason'].replace('|', '/')} | | | | |"
-    same = "–" if found["same_labels"] is None else f"{found['same_labels']} of {found['compared_labels']}"
-    cpu = "–" if found["cpu_ms"] is None else f"{found['cpu_ms']:.2f}"
+    same = "-" if found["same_labels"] is None else f"{found['same_labels']} of {found['compared_labels']}"
+    cpu = "-" if found["cpu_ms"] is None else f"{found['cpu_ms']:.2f}"
     ratio = f"{found['ratio']:.3f} ({found['ratio_low']:.3f} to {found['ratio_high']:.3f})"
     return f"| {title} | {found['per_second']:.1f} | {found['p50_ms']:.2f} | {cpu} | {ratio} | {same} |"
 
@@ -198,7 +203,9 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=21, metavar="R", help="(default: 21)")
     parser.add_argument("--turn-seconds", type=float, default=0.7, metavar="S", help="of a turn (default: 0.7)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the order (default: 0)")
-    parser.add_argument("--peers", default=",".join(names), metavar="LIST", help=f"of {', '.join(names)} (default: all)")
+    parser.add_argument(
+        "--peers", default=",".join(names), metavar="LIST", help=f"of {', '.join(names)} (default: all)"
+    )
     parser.add_argument("--installed", action="store_true",
                         help="make no environments: those take part whose packages are here")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print one JSON record a file")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.metadata
 import json
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -56,8 +58,8 @@ PEERS = (
     Peer("ours", "edgevision", "ours", "tflite"),
     Peer("again", "edgevision, the same again", "ours", "tflite"),
     Peer("mediapipe", "MediaPipe Tasks", "mediapipe", "tflite", "mediapipe", ("mediapipe==1.2.2",), ("frame",), 1),
-    Peer("script", "hand-written script, LiteRT", "script", "script", *LITERT, groups=("frame",)),
-    Peer("litert-tool", "LiteRT's benchmark tool", "litert-tool", "tflite", *LITERT, groups=("bare",)),
+    Peer("script", "hand-written script", "script", "script", *LITERT, groups=("frame",)),
+    Peer("litert-tool", "benchmark_litert_model.py", "litert-tool", "tflite", *LITERT, groups=("bare",)),
     Peer("onnxruntime", "ONNX Runtime", "onnxruntime", "onnx", *ONNXRUNTIME),
     Peer("openvino", "OpenVINO, .tflite", "openvino", "tflite", *OPENVINO),
     Peer("openvino-onnx", "OpenVINO, .onnx", "openvino", "onnx", *OPENVINO),
@@ -111,11 +113,10 @@ class Process:
     def run(self, group: str, count: int) -> dict[str, Any]:
         """Run so often; return `Turn`'s fields, and `own_s`, the processor time of all of it."""
         assert self._child.stdin is not None
-        try:
+        # Where it has ended, reading says why.
+        with contextlib.suppress(BrokenPipeError):
             self._child.stdin.write(json.dumps([group, count]) + "\n")
             self._child.stdin.flush()
-        except BrokenPipeError:
-            pass
         return self._read()
 
     def _read(self) -> dict[str, Any]:
@@ -125,14 +126,18 @@ class Process:
             self._child.wait(30)
             self._errors.seek(0)
             said = [each.strip() for each in self._errors.read().splitlines() if each.strip()]
-            raise PeerFailed(said[-1][:200] if said else f"ended with status {self._child.returncode}")
+            # Native libraries may write more after the exception.
+            told = [each for each in said if re.match(r"[\w.]*(Error|Exception)\b", each)] or said
+            raise PeerFailed(told[-1][:200] if told else f"ended with status {self._child.returncode}")
         return json.loads(line)
 
     def close(self) -> None:
         """End the process."""
         assert self._child.stdin is not None
         assert self._child.stdout is not None
-        self._child.stdin.close()
+        # What the process did not read before it ended is written again.
+        with contextlib.suppress(BrokenPipeError):
+            self._child.stdin.close()
         try:
             self._child.wait(30)
         except subprocess.TimeoutExpired:
