@@ -22,7 +22,7 @@ PROJECTS := pyproject.toml $(MEMBERS:%=%/pyproject.toml)
 INSTALLED := .venv/.installed
 BIN := .venv/bin
 
-.PHONY: help install demo test test-arm64 check lint format types lock build clean
+.PHONY: help install demo bench test test-arm64 check lint format types lock build clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -31,6 +31,10 @@ install: $(INSTALLED)  ## install everything into .venv, at the versions in requ
 
 demo: $(INSTALLED)  ## train, export, verify, benchmark and stream on real digits; results in demo/
 	$(BIN)/edgevision demo --out demo --overwrite
+
+# Arguments by way of BENCH: make bench BENCH="--threads 2 exports/pets.int8.tflite".
+bench: $(INSTALLED)  ## how fast MediaPipe, ONNX Runtime, OpenVINO and OpenCV are with the same network (15 minutes)
+	$(BIN)/python benchmarks/field.py $(BENCH)
 
 test: $(INSTALLED)  ## run the tests, in two processes
 	$(BIN)/python -m pytest -n 2 --dist loadfile
