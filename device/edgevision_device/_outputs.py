@@ -33,7 +33,8 @@ def writing(path: str | os.PathLike[str], *, mode: int = 0o666) -> Generator[Pat
             os.fsync(written.fileno())
         os.replace(temporary, target)
     except OSError as error:
-        if error.filename in (None, str(temporary)):  # what is written to, rather than a descriptor or our name for it
+        # What is written to, rather than a descriptor or our name for it. Without a number it says what it has to say.
+        if error.errno is not None and error.filename in (None, str(temporary)):
             error.filename = str(target)
         raise
     finally:
