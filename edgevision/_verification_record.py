@@ -85,6 +85,7 @@ class VerifiedFile:
             allows.
         fitted: so many of the pictures fitted its temperature and threshold.
         layers: the error of each layer, if it was asked for.
+        unmatched: layers of the file that could not be compared; see `LayerErrors`.
     """
 
     path: Path
@@ -100,6 +101,7 @@ class VerifiedFile:
     decided: bool
     fitted: int
     layers: tuple[LayerError, ...]
+    unmatched: tuple[str, ...] = ()
 
     def to_record(self) -> dict[str, Any]:
         """Return it as JSON types."""
@@ -120,6 +122,7 @@ class VerifiedFile:
             "judgement": self.judgement.to_record(),
             "comparison": self.comparison.to_record(),
             "layers": [layer.to_record() for layer in self.layers],
+            "unmatched_layers": list(self.unmatched),
         }
 
 

@@ -59,6 +59,8 @@ def print_verification(found: Verification, console: Console | None = None) -> N
     for file in found.files:
         if file.layers:
             _print_layers(file, console)
+        if file.unmatched:
+            console.print(Text(_unmatched(file), "bold"), soft_wrap=True)
 
 
 def notes(found: Verification) -> list[str]:
@@ -157,6 +159,15 @@ def _verdict(file: VerifiedFile) -> Text:
 
     verdict = Text("passes", "green") if file.failure is None else Text("fails", "bold red")
     return verdict if file.decided else verdict.append(", by chance?", "dim")
+
+
+def _unmatched(file: VerifiedFile) -> str:
+    missing, all = len(file.unmatched), len(file.unmatched) + len(file.layers)
+    named = ", ".join(file.unmatched[:_NAMED]) + (", …" if missing > _NAMED else "")
+    return (
+        f"{file.name}: {missing} of {all} layers could not be matched: {named}; --against has no layer of the same "
+        "operator, options and shapes in the same place"
+    )
 
 
 def _print_layers(file: VerifiedFile, console: Console) -> None:

@@ -160,10 +160,19 @@ def _add_softmax(parsed: Any) -> None:
 
 
 def _name_tensors(graph: Any) -> None:
-    """Call the input `pixels`, the output `scores`, and cut what converters join with semicolons to the first part."""
-    for tensor in graph.tensors:
-        tensor.name = (tensor.name or b"").split(b";")[0]
+    """Call the input `pixels`, the output `scores`, and cut what converters join with semicolons to the first part.
+
+    Tensors that are then called the same are numbered: `add`, `add_2`.
+    """
+    ends = {int(graph.inputs[0]): b"pixels", int(graph.outputs[0]): b"scores"}
+    taken = set(ends.values())
+    for index, tensor in enumerate(graph.tensors):
         # The shape alone counts: a batch that was free is 1.
         tensor.shapeSignature = None
-    graph.tensors[graph.inputs[0]].name = b"pixels"
-    graph.tensors[graph.outputs[0]].name = b"scores"
+        wanted = name = (tensor.name or b"").split(b";")[0]
+        count = 1
+        while index not in ends and name in taken:
+            count += 1
+            name = b"%s_%d" % (wanted, count)
+        tensor.name = ends.get(index, name)
+        taken.add(tensor.name)
