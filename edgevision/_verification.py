@@ -17,6 +17,7 @@ from edgevision_benchmarks import calibration_error, chance_error, seen_pictures
 from edgevision_converters import Gate, compare_scores, layer_errors
 from edgevision_device import CheckError, FileError, UsageError, __version__, check_outputs, write_atomically
 
+from ._datasets import check_data
 from ._flips import Answers, compare_answers
 from ._flips_page import FlipsPage, render_comparisons
 from ._models import Description
@@ -86,6 +87,8 @@ def verify(
     gate = Gate(max_drop)
     paths = [Path(path) for path in files]
     _refuse_twice(paths)
+    if data is not None:
+        check_data(data)
     labels = check_reference(against, described)
     read = [read_file(path, described) for path in paths]
     for file in read:

@@ -213,6 +213,11 @@ class Verification:
         z = NormalDist().inv_cdf((1 + _CONFIDENCE) / 2)
         return math.ceil(z * z * (1 - allowed) / allowed) if allowed > 0 else None
 
+    @property
+    def guesses(self) -> bool:
+        """Whether the model's top-1 is not distinguishable from that of guessing, 1 of as many labels as it has."""
+        return self.source_judgement.accuracy.interval[0] <= 1 / len(self.judged.pictures.labels)
+
     def of(self, path: Path) -> Verification:
         """Return what it says of one file alone, with the pairs that it is one of."""
         (file,) = (each for each in self.files if each.path == path)
@@ -248,6 +253,7 @@ class Verification:
             "gate": self.gate.describe(),
             "max_drop_points": self.gate.max_drop,
             "failure": self.failure,
+            "source_guesses": self.guesses,
             "source": {"name": self.source, "kind": self.source_kind, **self.source_judgement.to_record()},
             "files": [file.to_record() for file in self.files],
             "pairs": [pair.to_record() for pair in self.pairs],

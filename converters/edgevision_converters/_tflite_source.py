@@ -45,8 +45,13 @@ class TfliteSource(ForeignSource):
         if len(parsed.subgraphs) != 1:
             raise UsageError(f"{path} holds {len(parsed.subgraphs)} graphs; save the model without control flow")
         if len(graph.inputs) != 1 or len(graph.outputs) != 1:
+            names = [
+                ", ".join((graph.tensors[index].name or b"").decode(errors="replace") for index in each)
+                for each in (graph.inputs, graph.outputs)
+            ]
             raise UsageError(
-                f"a classifier has one input and one output, {path} has {len(graph.inputs)} and {len(graph.outputs)}"
+                f"a classifier has one input and one output, {path} has {len(graph.inputs)} ({names[0]}) and "
+                f"{len(graph.outputs)} ({names[1]}); export the model with one of each"
             )
         _require_builtin(parsed, path)
         _unfold_float16(parsed)
