@@ -14,7 +14,8 @@ from edgevision_converters import export_model
 from edgevision_device import Classifier, UsageError, __version__
 
 from ._console import stdout_console
-from ._export import ExportOptions, prepare_export
+from ._datasets import check_data
+from ._export import ExportOptions, own_formats, prepare_export
 from ._progress import say
 from ._proof import judge_of
 from ._run import is_run
@@ -151,7 +152,9 @@ def calibration_study(
     data: str | None = None,
     options: ExportOptions | None = None,
 ) -> CalibrationStudy:
-    """Make an int8 `.tflite` file of every choice of calibration pictures, measure it, and throw it away.
+    """Make an int8 file of every choice of calibration pictures, measure it, and throw it away.
+
+    It is a `.tflite` file, or an `.onnx` file where the model is one.
 
     Args:
         model: see `export`.
@@ -166,6 +169,8 @@ def calibration_study(
     plan, options = plan or StudyPlan(), options or ExportOptions()
     if options.fit_confidence:
         raise UsageError("--calibration-study keeps no file that could have confidence; leave out --fit-confidence")
+    if data is not None:
+        check_data(data)
     # All files are compared with one model on one choice of pictures; only the calibration changes.
     prepared = prepare_export(model, dataclasses.replace(options, formats=None, recipes=None))
     pool = None if prepared.splits is None else len(prepared.splits.train)
@@ -194,16 +199,16 @@ def calibration_study(
                 Path(scratch) / f"{size}-{seed}",
                 verification=prepared.verification,
                 calibration=prepared.calibration(size, seed),
-                formats=["tflite"],
+                formats=own_formats(model) or ["tflite"],
                 recipes=[_RECIPE],
             )
         if judge is None:
             agreements = [file.agreement for file in exported]
-            told = f"{len(prepared.verification)} pictures that verify an export"
+            told = f"{len(prepared.verification):,} pictures that verify an export"
             files = _files(settings, agreements, [None] * len(settings))
             return CalibrationStudy(str(model), told, pool, None, files)
         found = judge.verify([Classifier(file.path) for file in exported])
-    told = f"{len(found.judged.pictures)} {found.judged.part} pictures of {found.judged.data}"
+    told = f"{len(found.judged.pictures):,} {found.judged.part} pictures of {found.judged.data}"
     files = _files(
         settings, [file.agreement for file in found.files], [file.judgement.accuracy for file in found.files]
     )

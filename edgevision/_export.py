@@ -20,8 +20,9 @@ from edgevision_converters import (
     export_model,
     plan_files,
 )
-from edgevision_device import COLOR_ORDERS, DataError, UsageError, mark_pictures, require_known
+from edgevision_device import COLOR_ORDERS, DataError, UsageError, mark_pictures, read_labels, require_known
 
+from ._datasets import check_data
 from ._models import Description, Loaded, kind_of, load_source
 from ._networks import NETWORKS
 from ._photos import VERIFICATION_PHOTOS, calibration_photos, check_photos, photo_crops
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
     from ._pictures import Pictures, Splits
 
-__all__ = ["ExportOptions", "Prepared", "export", "plan_export", "prepare_export"]
+__all__ = ["ExportOptions", "Prepared", "export", "own_formats", "plan_export", "prepare_export"]
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class ExportOptions(Description):
         max_error: also fit its reject threshold; see `edgevision_converters.fit_confidence`.
         seed: of the choice of calibration pictures.
         data_dir, strict: see `load_data`.
+        whole: where files are judged, see `judged_pictures`.
     """
 
     formats: list[str] | None = None
@@ -69,6 +71,7 @@ class ExportOptions(Description):
     seed: int = 0
     data_dir: str | None = None
     strict: bool = False
+    whole: bool = False
 
     def __post_init__(self) -> None:
         chosen(self.formats, self.recipes)
@@ -118,8 +121,12 @@ def plan_export(
 
 
 def prepare_export(model: str | os.PathLike[str], options: ExportOptions) -> Prepared:
-    """Load a model and the data that its files are calibrated and verified with."""
+    """Load a model and the data that its files are calibrated and verified with, after what is quickly checked."""
     kind, name = _named(model, options)
+    if options.labels is not None:
+        read_labels(options.labels)
+    if options.calibrate is not None:
+        check_data(options.calibrate)
     loaded = load_source(model, kind, options, options.name or name)
     metadata, given = loaded.source.metadata, options.calibrate
     splits = None
@@ -252,6 +259,12 @@ def _named(model: str | os.PathLike[str], options: ExportOptions) -> tuple[str, 
     if options.labels is None:
         raise UsageError(f"{path} does not say what its scores mean; give --labels FILE with one label a line")
     return kind, path.resolve().name if path.is_dir() else path.stem
+
+
+def own_formats(model: str | os.PathLike[str]) -> list[str] | None:
+    """Return the one format that a `.tflite` or `.onnx` file becomes; None for a model that becomes all."""
+    kind = kind_of(model, _INPUTS)
+    return [kind.split()[0][1:]] if kind in _FILES else None
 
 
 def _formats(path: Path, kind: str, formats: list[str] | None) -> list[str] | None:

@@ -95,7 +95,7 @@ class PlacedFlip(Flip):
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two classifiers on the pictures that both have seen.
+    """Two classifiers on the same pictures.
 
     Attributes:
         a, b: their names; a is what b is compared with.

@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgevision_converters import LADDER, Gate, chosen, ladder
+from edgevision_converters import LADDER, RECIPES, Gate, ladder
 from edgevision_device import Classifier, UsageError
 
-from ._export import ExportOptions, plan_export, prepare_export
+from ._datasets import check_data
+from ._export import ExportOptions, own_formats, plan_export, prepare_export
 from ._progress import say
 from ._reference import Reference
 from ._run import is_run
@@ -62,7 +63,13 @@ def judge_of(
     """
     reference, options = Reference.of(prepared.loaded), prepared.options
     judged = judged_pictures(
-        data, reference.metadata, planned, reference.run, data_dir=options.data_dir, strict=options.strict
+        data,
+        reference.metadata,
+        planned,
+        reference.run,
+        data_dir=options.data_dir,
+        strict=options.strict,
+        whole=options.whole,
     )
     return Judge(reference, judged, Gate(max_drop), command)
 
@@ -81,6 +88,7 @@ def export_to_judge(
     Pictures that cannot judge are refused before anything is converted.
     """
     options = options or ExportOptions()
+    check_data(data)
     plan_export(model, out, options, overwrite=overwrite)
     prepared = prepare_export(model, options)
     judge = judge_of(prepared, data, prepared.planned(), command=command)
@@ -98,9 +106,10 @@ def export_within(
     overwrite: bool = False,
     command: str | None = None,
 ) -> Ladder[ProvenFile]:
-    """Write the first `.tflite` file of `LADDER` that loses no more top-1 than it may; the others are not kept.
+    """Write the first file of `LADDER` that loses no more top-1 than it may; the others are not kept.
 
-    The model, the pictures and the answers of the model are the same for all rungs and come first.
+    It is a `.tflite` file, or an `.onnx` file where the model is one, or where the options ask for no other format. The
+    model, the pictures and the answers of the model are the same for all rungs and come first.
 
     Args:
         model: see `export`.
@@ -112,17 +121,21 @@ def export_within(
         command: what records say made them.
 
     Raises:
-        UsageError: no pictures to judge on, or formats and recipes that hold no rung.
+        UsageError: no pictures to judge on, or recipes that hold no rung.
     """
     options = options or ExportOptions()
     Gate(max_drop)
     if data is None and not is_run(model):
         raise UsageError("--max-drop needs pictures that judge; give --evaluate DATA")
-    wanted = [recipe for _, recipe in chosen(["tflite"], options.recipes)]
-    rungs = [recipe for recipe in LADDER if recipe in wanted]
-    if not rungs or "tflite" not in (options.formats or ["tflite"]):
-        raise UsageError(f"--max-drop tries .tflite files, one of {', '.join(LADDER)}; leave out --formats, --recipes")
-    target, options = Path(out), replace(options, formats=["tflite"], recipes=rungs)
+    if data is not None:
+        check_data(data)
+    formats = own_formats(model) or options.formats or ["tflite"]
+    format = "tflite" if "tflite" in formats else formats[0]
+    rungs = [each for each in LADDER if each in RECIPES[format]]
+    asked = [each for each in rungs if each in (options.recipes or rungs)]
+    if not asked:
+        raise UsageError(f"--max-drop tries, of .{format} files, {', '.join(rungs)}; leave out --recipes, or name some")
+    target, options = Path(out), replace(options, formats=[format], recipes=asked)
     plan_export(model, out, options, overwrite=overwrite)
     prepared = prepare_export(model, options)
     judge = judge_of(prepared, data, prepared.planned(), max_drop=max_drop, command=command)
@@ -137,7 +150,7 @@ def export_within(
         def tell(rung: Rung[ProvenFile]) -> None:
             say(rung.describe())
 
-        climbed = ladder(make, lambda made: made.verification.files[0].failure, rungs, on_rung=tell)
+        climbed = ladder(make, lambda made: made.verification.files[0].failure, asked, on_rung=tell)
         if climbed.passed is None or climbed.passed.made is None:
             return climbed
         made = climbed.passed.made

@@ -17,6 +17,7 @@ from edgevision_benchmarks import calibration_error, chance_error, seen_pictures
 from edgevision_converters import Gate, compare_scores, layer_errors
 from edgevision_device import CheckError, FileError, UsageError, __version__, check_outputs, write_atomically
 
+from ._datasets import check_data
 from ._flips import Answers, compare_answers
 from ._flips_page import FlipsPage, render_comparisons
 from ._models import Description
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from edgevision_converters import LayerError, Source
+    from edgevision_converters import LayerErrors, Source
     from edgevision_device import Classifier, ModelFile
 
     from ._pictures import Pictures
@@ -86,6 +87,8 @@ def verify(
     gate = Gate(max_drop)
     paths = [Path(path) for path in files]
     _refuse_twice(paths)
+    if data is not None:
+        check_data(data)
     labels = check_reference(against, described)
     read = [read_file(path, described) for path in paths]
     for file in read:
@@ -135,7 +138,7 @@ class Judge:
         sample = pictures.sample(_LAYER_PICTURES, 0)
         verified: list[VerifiedFile] = []
         for name, classifier, mine in zip(names, opened, scores, strict=True):
-            found = () if compared is None else _layers_of(name, classifier.file, compared, sample)
+            found = None if compared is None else _layers_of(name, classifier.file, compared, sample)
             verified.append(
                 _judge(name, classifier, mine, pictures, reference.name, expected, source, self.gate, found)
             )
@@ -197,7 +200,7 @@ def _judge(
     expected: npt.NDArray[np.float32],
     source: Answers,
     gate: Gate,
-    layers: tuple[LayerError, ...],
+    layers: LayerErrors | None,
 ) -> VerifiedFile:
     file = classifier.file
     runtime = f"{classifier.runtime.name} {classifier.runtime.version}"
@@ -218,7 +221,8 @@ def _judge(
         failure=gate.failure(right, int(answers.right.sum()), len(pictures)),
         decided=not low < -gate.allowed(right, len(pictures)) <= high,
         fitted=len(seen_pictures(classifier.metadata, pictures.hashes).get("fitted", ())),
-        layers=layers,
+        layers=() if layers is None else layers.layers,
+        unmatched=() if layers is None else layers.unmatched,
     )
 
 
@@ -236,11 +240,11 @@ def _judgement(answers: Answers, threshold: float = 0.0) -> Judgement:
     )
 
 
-def _layers_of(name: str, file: ModelFile, reference: Source | bytes, sample: Pictures) -> tuple[LayerError, ...]:
+def _layers_of(name: str, file: ModelFile, reference: Source | bytes, sample: Pictures) -> LayerErrors | None:
     if file.format != "tflite" or file.metadata.recipe == "float32":
-        return ()
+        return None
     say(f"the error of each layer of {name}, on {len(sample)} pictures")
-    return tuple(layer_errors(file.model, reference, sample.pixels(slice(None))))
+    return layer_errors(file.model, reference, sample.pixels(slice(None)))
 
 
 def _pairs(

@@ -85,6 +85,7 @@ class VerifiedFile:
             allows.
         fitted: so many of the pictures fitted its temperature and threshold.
         layers: the error of each layer, if it was asked for.
+        unmatched: layers of the file that could not be compared; see `LayerErrors`.
     """
 
     path: Path
@@ -100,6 +101,7 @@ class VerifiedFile:
     decided: bool
     fitted: int
     layers: tuple[LayerError, ...]
+    unmatched: tuple[str, ...] = ()
 
     def to_record(self) -> dict[str, Any]:
         """Return it as JSON types."""
@@ -120,6 +122,7 @@ class VerifiedFile:
             "judgement": self.judgement.to_record(),
             "comparison": self.comparison.to_record(),
             "layers": [layer.to_record() for layer in self.layers],
+            "unmatched_layers": list(self.unmatched),
         }
 
 
@@ -210,6 +213,11 @@ class Verification:
         z = NormalDist().inv_cdf((1 + _CONFIDENCE) / 2)
         return math.ceil(z * z * (1 - allowed) / allowed) if allowed > 0 else None
 
+    @property
+    def guesses(self) -> bool:
+        """Whether the model's top-1 is not distinguishable from that of guessing, 1 of as many labels as it has."""
+        return self.source_judgement.accuracy.interval[0] <= 1 / len(self.judged.pictures.labels)
+
     def of(self, path: Path) -> Verification:
         """Return what it says of one file alone, with the pairs that it is one of."""
         (file,) = (each for each in self.files if each.path == path)
@@ -245,6 +253,7 @@ class Verification:
             "gate": self.gate.describe(),
             "max_drop_points": self.gate.max_drop,
             "failure": self.failure,
+            "source_guesses": self.guesses,
             "source": {"name": self.source, "kind": self.source_kind, **self.source_judgement.to_record()},
             "files": [file.to_record() for file in self.files],
             "pairs": [pair.to_record() for pair in self.pairs],

@@ -22,6 +22,8 @@ __all__ = ["notes", "print_verification"]
 _WIDTH = 200
 #: Labels and layers that are named; the record has all.
 _NAMED = 5
+#: What makes a good model guess.
+_CHECK = ": check --pixels, --color-order and the order of --labels"
 #: Between the file's name and the verdict.
 _COLUMNS = "bytes", "top-1 %", "95 %", "same top-1 %", "lost", "gained", "mean diff.", "largest", "ECE %", "chance"
 
@@ -59,11 +61,20 @@ def print_verification(found: Verification, console: Console | None = None) -> N
     for file in found.files:
         if file.layers:
             _print_layers(file, console)
+        if file.unmatched:
+            console.print(Text(_unmatched(file), "bold"), soft_wrap=True)
 
 
 def notes(found: Verification) -> list[str]:
     """Return what else there is to say: seen pictures, pairs of formats, labels that suffered most, rejection, ECE."""
     lines: list[str] = []
+    if found.guesses:
+        told = found.source_judgement.accuracy
+        check = "" if found.source_kind in ("run", "network") else _CHECK
+        lines.append(
+            f"{found.source} is no better than guessing ({100 * told.share:.1f} % of {len(found.judged.pictures):,} "
+            f"pictures, {len(found.judged.pictures.labels)} labels){check}"
+        )
     if found.judged.seen:
         more = " or more" if found.judged.unknown else ""
         lines.append(
@@ -82,7 +93,8 @@ def notes(found: Verification) -> list[str]:
             named = ", ".join(
                 f"{each.label} {100 * each.same_top1:.1f} % of {each.pictures}" for each in worst[:_NAMED]
             )
-            more = f", {len(worst) - _NAMED} labels more" if len(worst) > _NAMED else ""
+            left = len(worst) - _NAMED
+            more = f", {left} {'label' if left == 1 else 'labels'} more" if left > 0 else ""
             lines.append(f"{file.name}: least agreement: {named}{more}")
         told = file.judgement
         if file.metadata.reject_threshold > 0:
@@ -157,6 +169,15 @@ def _verdict(file: VerifiedFile) -> Text:
 
     verdict = Text("passes", "green") if file.failure is None else Text("fails", "bold red")
     return verdict if file.decided else verdict.append(", by chance?", "dim")
+
+
+def _unmatched(file: VerifiedFile) -> str:
+    missing, all = len(file.unmatched), len(file.unmatched) + len(file.layers)
+    named = ", ".join(file.unmatched[:_NAMED]) + (", …" if missing > _NAMED else "")
+    return (
+        f"{file.name}: {missing} of {all} layers could not be matched: {named}; --against has no layer of the same "
+        "operator, options and shapes in the same place"
+    )
 
 
 def _print_layers(file: VerifiedFile, console: Console) -> None:

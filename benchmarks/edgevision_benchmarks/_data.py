@@ -104,7 +104,7 @@ def refuse_seen(names: Sequence[str], digests: Sequence[Optional[str]], files: S
             origin = metadata.calibrated_on if verb == "calibrated" else metadata.trained_on
             some = " or more" if origin is not None and len(origin.marked) < origin.pictures else ""
             raise DataError(
-                f"{file} was {verb} on {len(places)}{some} of these {len(names)} pictures: {first}"
+                f"{file} was {verb} on {len(places):,}{some} of these {len(names):,} pictures: {first}"
                 f"{', …' if len(places) > 3 else ''}; its top-1 on them says nothing about new ones: take other "
                 "pictures, or --whole to measure on them all the same"
             )

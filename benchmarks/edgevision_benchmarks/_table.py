@@ -109,4 +109,4 @@ def print_table(report: Report, console: Optional[Console] = None) -> None:
         for warning in file.warnings:
             console.print(Text(f"warning: {file.name}: {warning}", "yellow"))
         if file.error:
-            console.print(Text(f"failed: {file.name}: {file.error}", "red"))
+            console.print(Text(f"failed: {file.name}: {file.error.removeprefix(file.path).lstrip()}", "red"))

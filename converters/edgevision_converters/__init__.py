@@ -21,7 +21,7 @@ from ._export import Calibration, ExportedFile, export_model, plan_files
 from ._gate import Gate
 from ._keras_source import SourceModel, check_keras_file, load_keras_model, pictures_per_call
 from ._ladder import LADDER, Ladder, Rung, ladder
-from ._layer_error import LayerError, layer_errors, worst_layers
+from ._layer_error import LayerError, LayerErrors, layer_errors, worst_layers
 from ._onnx_source import OnnxSource
 from ._recipes import FLOAT_RECIPES, RECIPES, chosen
 from ._savedmodel_source import is_saved_model, load_saved_model
@@ -45,6 +45,7 @@ __all__ = [
     "Labelled",
     "Ladder",
     "LayerError",
+    "LayerErrors",
     "OnnxSource",
     "RejectFit",
     "Rung",

@@ -72,6 +72,8 @@ class ForeignSource:
     """
 
     format: ClassVar[str]
+    #: What to do about an input without a fixed size.
+    fix: ClassVar[str] = "export it with a fixed size"
     model: bytes
     metadata: Metadata
     channels_first: bool
@@ -111,7 +113,7 @@ class ForeignSource:
         require_known("color order", color_order, COLOR_ORDERS)
         path = Path(path)
         tensors = cls._check(path, _read(path))
-        size_wh, channels_first = input_layout(tensors.input_shape)
+        size_wh, channels_first = input_layout(tensors.input_shape, cls.fix)
         # (1, 1, 1, 1000) are 1000 scores too; a single label is told from none by its place.
         batch, *sizes = tensors.output_shape or (None,)
         require_label_count((batch, *([size for size in sizes if size != 1] or sizes[:1])), labels)

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SourceModel", "check_keras_file", "load_keras_model", "pictures_per_call"]
 
+#: What an HDF5 file begins with.
+_HDF5 = b"\x89HDF\r\n\x1a\n"
 #: Per call of a Keras model.
 _PIXELS, _PICTURES = 400_000, 64
 
@@ -194,6 +196,7 @@ def load_keras_model(path: str | os.PathLike[str]) -> keras.Model:
     path = Path(path)
     if not path.is_file():
         raise FileError(f"no such model file: {path}; give a .keras or .h5 file, or a run folder")
+    _require_whole(path)
     import keras
 
     try:
@@ -207,13 +210,15 @@ def check_keras_file(path: str | os.PathLike[str], labels: Sequence[str], pixels
     """Raise what `SourceModel.of` would, as far as the configuration inside a file says it; TensorFlow stays asleep.
 
     Args:
-        path: a `.keras` or `.h5` file. One that cannot be read is none of this function's business.
+        path: a `.keras` or `.h5` file.
         labels, pixels: see `SourceModel.of`.
 
     Raises:
+        FileError: it was cut short.
         UsageError: the model ends in a dense layer that gives other than one score per label, or nothing in it
             normalizes pixels and `pixels` is missing.
     """
+    _require_whole(Path(path))
     config = _config_of(Path(path))
     units = _last_units(config)
     if units is not None:
@@ -221,6 +226,21 @@ def check_keras_file(path: str | os.PathLike[str], labels: Sequence[str], pixels
     kinds = [kind for _, kind in _layers_in(config)]
     if kinds and pixels is None and "Rescaling" not in kinds:
         raise UsageError(_NO_PIXELS)
+
+
+def _require_whole(path: Path) -> None:
+    """Raise FileError for a file that begins as it should and was cut short, of which Keras says that it is missing."""
+    with path.open("rb") as file:
+        start = file.read(8)
+    try:
+        if start.startswith(b"PK"):
+            zipfile.ZipFile(path).close()
+        elif start == _HDF5:
+            import h5py
+
+            h5py.File(path).close()
+    except (OSError, zipfile.BadZipFile) as error:
+        raise FileError(f"{path} was cut short or is damaged; copy it again, or save the model again") from error
 
 
 def _last_units(config: Any) -> int | None:
@@ -292,7 +312,13 @@ def _input_size(model: keras.Model) -> tuple[tuple[int, int], int]:
     if not inputs or not outputs:
         raise UsageError("the model does not declare its input; build it from a keras.Input")
     if len(inputs) != 1 or len(outputs) != 1:
-        raise UsageError(f"a classifier has one input and one output, this model has {len(inputs)} and {len(outputs)}")
+        names = [
+            ", ".join(tensor._keras_history.operation.name for tensor in tensors or ()) for tensors in (inputs, outputs)
+        ]
+        raise UsageError(
+            f"a classifier has one input and one output, this model has {len(inputs)} ({names[0]}) and {len(outputs)} "
+            f"({names[1]}); export the model with one of each"
+        )
     shape = tuple(inputs[0].shape)
     size_wh, channels_first = input_layout(shape)
     if channels_first:

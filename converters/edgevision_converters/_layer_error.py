@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgevision_device import FileError, quiet_native
+from edgevision_device import quiet_native
 
-from ._tflite_edit import operator_name
 from ._tflite_flatbuffer import pack, unpack
+from ._tflite_match import match_layers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,13 +21,23 @@ if TYPE_CHECKING:
 
     from ._source import Source
 
-__all__ = ["IDEAL_RMS_OVER_SCALE", "SUSPECT_RMS_OVER_SCALE", "LayerError", "layer_errors", "worst_layers"]
+__all__ = [
+    "IDEAL_RMS_OVER_SCALE",
+    "SUSPECT_RMS_OVER_SCALE",
+    "LayerError",
+    "LayerErrors",
+    "layer_errors",
+    "worst_layers",
+]
 
 #: What rounding to the nearest step costs where values are spread evenly: the standard deviation of one step.
 IDEAL_RMS_OVER_SCALE = 1 / math.sqrt(12)
 #: Above it TensorFlow Lite's guide to its Quantization Debugger suspects a layer
 #: (https://ai.google.dev/edge/litert/models/quantization_debugger, step 3).
 SUSPECT_RMS_OVER_SCALE = 0.7
+#: A first layer into whose weights one of the two files has folded the normalization reads other numbers there. Where
+#: its outputs agree so well, it is the same layer.
+_PLAIN_DB = 20
 
 
 @dataclass(frozen=True)
@@ -39,7 +49,7 @@ class LayerError:
     the float model that was never quantized, so that it holds what the layers before have lost.
 
     Attributes:
-        layer: the tensor's name, which is that of the Keras layer.
+        layer: name of the tensor in the float model, which is that of the Keras layer where that is known.
         operator: that computes it, such as `CONV_2D`.
         bits: of the output; None where this layer computes in float.
         scale: step of the output; None where this layer computes in float.
@@ -88,13 +98,27 @@ class LayerError:
         }
 
 
+@dataclass(frozen=True)
+class LayerErrors:
+    """What was found of one file.
+
+    Attributes:
+        layers: in the order in which they run.
+        unmatched: layers of the file, by the names of their tensors, for which the float model has none of the same
+            operator, options and shapes in the same place, so that nothing can be said of them.
+    """
+
+    layers: tuple[LayerError, ...]
+    unmatched: tuple[str, ...]
+
+
 def worst_layers(errors: Sequence[LayerError], count: int = 5) -> list[LayerError]:
     """Return the layers with the lowest own signal-to-noise ratio, the worst first; those without error are no part."""
     return sorted((each for each in errors if each.snr_db < math.inf), key=lambda each: each.snr_db)[:count]
 
 
-def layer_errors(quantized: bytes, reference: Source | bytes, pixels_nhwc: npt.NDArray[np.uint8]) -> list[LayerError]:
-    """Measure the quantization error of every layer that both files have under the same name.
+def layer_errors(quantized: bytes, reference: Source | bytes, pixels_nhwc: npt.NDArray[np.uint8]) -> LayerErrors:
+    """Measure the quantization error of every layer that both files have, in the same place of the graph.
 
     Both run in LiteRT's own kernels, without XNNPACK, which hides what lies between its operators. Every layer of the
     float model also runs on the inputs that the quantized file gives it. So a picture costs three runs.
@@ -103,47 +127,58 @@ def layer_errors(quantized: bytes, reference: Source | bytes, pixels_nhwc: npt.N
         quantized: model part of a `.tflite` file that edgevision wrote.
         reference: what it was made from, or the model part of the `float32` or `float16` file of the same network.
         pixels_nhwc: uint8, `(n, height, width, 3)`; a few dozen pictures.
-
-    Returns:
-        One record a layer, in the order in which they run.
-
-    Raises:
-        FileError: the files have no layers in common.
     """
     if not isinstance(reference, bytes):
         with quiet_native(keep=lambda line: False):
             reference = reference.float_tflite("bytes")
-    parsed = unpack(reference)
-    shared = _shared(parsed, unpack(quantized))
-    if len(shared) < 2:
-        raise FileError(
-            "the quantized file and the float one have no layers of the same names; compare files of one network that "
-            "edgevision wrote"
-        )
-    steps, float_model = _Watched(quantized, shared), _Watched(reference, shared)
-    fed = _Watched(_fed(parsed, shared), [*shared, *map(_input_of, shared)])
-    grids = _grids(unpack(quantized))
-    own, total = ({name: _Sums() for name in shared} for _ in range(2))
+    parsed, parsed_low = unpack(reference), unpack(quantized)
+    pairs, unmatched = match_layers(parsed, parsed_low)
+    if len({_input(each) for each in (parsed, parsed_low)}) > 1:  # a file of somebody else that takes other numbers
+        pairs, unmatched = [], sorted({pair.low for pair in pairs} | set(unmatched))
+    names, names_low = (
+        [(tensor.name or b"").decode(errors="replace") for tensor in each.subgraphs[0].tensors]
+        for each in (parsed, parsed_low)
+    )
+    if not pairs:
+        return LayerErrors((), tuple(names_low[index] for index in unmatched))
+    starts = {start for pair in pairs for start in pair.starts}
+    shared = [pair.high for pair in pairs]
+    steps = _Watched(quantized, [*(pair.low for pair in pairs), *(low for _, low in starts)])
+    float_model = _Watched(reference, [*shared, *(high for high, _ in starts)])
+    fed = _Watched(_fed(parsed, shared), shared)
+    grids = _grids(parsed_low)
+    own, total = ({pair.high: _Sums() for pair in pairs} for _ in range(2))
+    differing: set[tuple[int, int]] = set()
     for pixels in pixels_nhwc:
-        low = steps.run({"pixels": pixels[np.newaxis]})
-        high = float_model.run({"pixels": pixels[np.newaxis]})
-        alone = fed.run({"pixels": pixels[np.newaxis], **{_input_of(name): low[name] for name in shared}})
-        for name in shared:
-            own[name].add(alone[name], low[name], grids.get(name))
-            total[name].add(high[name], low[name])
-    return [
-        LayerError(
-            layer=name,
-            operator=operator,
-            bits=grids[name].bits if name in grids else None,
-            scale=grids[name].step if name in grids else None,
-            snr_db=own[name].snr_db,
-            rms_over_scale=own[name].rms / grids[name].step if name in grids else None,
-            clipped=own[name].clipped,
-            total_snr_db=total[name].snr_db,
-        )
-        for name, operator in shared.items()
+        low = steps.run([pixels[np.newaxis]])
+        high = float_model.run([pixels[np.newaxis]])
+        alone = fed.run([pixels[np.newaxis], *(low[pair.low] for pair in pairs)])
+        for pair in pairs:
+            own[pair.high].add(alone[pair.high], low[pair.low], grids.get(pair.low))
+            total[pair.high].add(high[pair.high], low[pair.low])
+        differing |= {start for start in starts if not _agree(high[start[0]], low[start[1]], grids.get(start[1]))}
+    measured = [
+        pair
+        for pair in pairs
+        if pair.known and (not differing & set(pair.starts) or own[pair.high].snr_db >= _PLAIN_DB)
     ]
+    left = {pair.low for pair in pairs} - {pair.low for pair in measured} | set(unmatched)
+    return LayerErrors(
+        tuple(
+            LayerError(
+                layer=names[pair.high],
+                operator=pair.operator,
+                bits=grids[pair.low].bits if pair.low in grids else None,
+                scale=grids[pair.low].step if pair.low in grids else None,
+                snr_db=own[pair.high].snr_db,
+                rms_over_scale=own[pair.high].rms / grids[pair.low].step if pair.low in grids else None,
+                clipped=own[pair.high].clipped,
+                total_snr_db=total[pair.high].snr_db,
+            )
+            for pair in measured
+        ),
+        tuple(names_low[index] for index in sorted(left)),
+    )
 
 
 @dataclass(frozen=True)
@@ -191,7 +226,7 @@ class _Sums:
 class _Watched:
     """An interpreter that keeps what its operators give, dequantized."""
 
-    def __init__(self, model: bytes, names: Sequence[str] | Mapping[str, Any]) -> None:
+    def __init__(self, model: bytes, watched: Sequence[int]) -> None:
         from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
         with quiet_native(keep=lambda line: False):
@@ -202,17 +237,16 @@ class _Watched:
                 experimental_preserve_all_tensors=True,
             )
             self._interpreter.allocate_tensors()
-        self._inputs = {each["name"]: each["index"] for each in self._interpreter.get_input_details()}
-        self._watched = {
-            each["name"]: each for each in self._interpreter.get_tensor_details() if each["name"] in set(names)
-        }
+        self._inputs = [each["index"] for each in self._interpreter.get_input_details()]
+        details = {each["index"]: each for each in self._interpreter.get_tensor_details()}
+        self._watched = {index: details[index] for index in watched}
 
-    def run(self, inputs: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[np.float64]]:
-        for name, index in self._inputs.items():
-            value = inputs[name]
-            self._interpreter.set_tensor(index, value if name == "pixels" else value.astype(np.float32))
+    def run(self, inputs: Sequence[npt.NDArray[Any]]) -> dict[int, npt.NDArray[np.float64]]:
+        """Run on the pixels and on what else the model takes, in its order; return tensor → values."""
+        for index, value in zip(self._inputs, inputs, strict=True):
+            self._interpreter.set_tensor(index, value if value.dtype == np.uint8 else value.astype(np.float32))
         self._interpreter.invoke()
-        return {name: self._read(each) for name, each in self._watched.items()}
+        return {index: self._read(each) for index, each in self._watched.items()}
 
     def _read(self, details: Mapping[str, Any]) -> npt.NDArray[np.float64]:
         value = self._interpreter.get_tensor(details["index"]).astype(np.float64)
@@ -220,70 +254,47 @@ class _Watched:
         return (value - zero_point) * float(scale) if scale else value
 
 
-def _activations(parsed: Any) -> dict[str, tuple[Any, str]]:
-    """Return what operators give from what is not constant: name → tensor and operator."""
+def _input(parsed: Any) -> tuple[int, ...]:
     graph = parsed.subgraphs[0]
-    known = set(map(int, graph.inputs))
-    found: dict[str, tuple[Any, str]] = {}
-    for operator in graph.operators:
-        if not known & set(map(int, operator.inputs)):
-            continue
-        known.update(map(int, operator.outputs))
-        for index in operator.outputs:
-            tensor = graph.tensors[index]
-            found[(tensor.name or b"").decode()] = tensor, operator_name(parsed, operator)
-    return found
+    tensor = graph.tensors[graph.inputs[0]]
+    return (tensor.type, *map(int, tensor.shape))
 
 
-def _shared(reference: Any, quantized: Any) -> dict[str, str]:
-    """Return the names of activations that both have in the same shape, each with the float model's operator."""
-    theirs = _activations(quantized)
-    return {
-        name: operator
-        for name, (tensor, operator) in _activations(reference).items()
-        if name in theirs and list(theirs[name][0].shape) == list(tensor.shape)
-    }
+def _agree(true: npt.NDArray[np.float64], got: npt.NDArray[np.float64], grid: _Grid | None) -> bool:
+    """Say whether what reaches the first layers of both files is the same picture, up to a step."""
+    allowed = grid.step if grid is not None else 1e-4 * np.abs(true).max()
+    return true.shape == got.shape and bool(np.abs(true - got).max() <= allowed)
 
 
-def _grids(quantized: Any) -> dict[str, _Grid]:
-    """Return the grid of every quantized activation; of one that a DEQUANTIZE gives, the grid of what it reads."""
+def _grids(quantized: Any) -> dict[int, _Grid]:
+    """Return the grid of every quantized tensor that has one step."""
     from ai_edge_litert import schema_py_generated as schema
 
     limits = {schema.TensorType.INT8: (-128, 127), schema.TensorType.UINT8: (0, 255)}
     limits[schema.TensorType.INT16] = (-32768, 32767)
-    activations = _activations(quantized)
-    own: dict[str, _Grid] = {}
-    for name, (tensor, _) in activations.items():
-        if tensor.type in limits and tensor.quantization is not None and tensor.quantization.scale is not None:
+    found: dict[int, _Grid] = {}
+    for index, tensor in enumerate(quantized.subgraphs[0].tensors):
+        quantization = tensor.quantization
+        if tensor.type not in limits or quantization is None or quantization.scale is None:
+            continue
+        if len(quantization.scale) == 1:
             bits = 16 if tensor.type == schema.TensorType.INT16 else 8
             low, high = limits[tensor.type]
-            step, zero = float(tensor.quantization.scale[0]), int(tensor.quantization.zeroPoint[0])
-            own[name] = _Grid(bits, step, step * (low - zero), step * (high - zero))
-    tensors = quantized.subgraphs[0].tensors
-    read = {
-        tensors[operator.outputs[0]].name.decode(): tensors[operator.inputs[0]].name.decode()
-        for operator in quantized.subgraphs[0].operators
-    }
-    dequantized = {name for name, (_, operator) in activations.items() if operator == "DEQUANTIZE"}
-    return own | {name: own[read[name]] for name in dequantized if read[name] in own}
+            step, zero = float(quantization.scale[0]), int(quantization.zeroPoint[0])
+            found[index] = _Grid(bits, step, step * (low - zero), step * (high - zero))
+    return found
 
 
-def _input_of(name: str) -> str:
-    return f"{name}/given"
-
-
-def _fed(parsed: Any, shared: Mapping[str, str]) -> bytes:
+def _fed(parsed: Any, shared: Sequence[int]) -> bytes:
     """Return the float model with every shared activation given from outside to the operators that read it."""
     parsed = copy.deepcopy(parsed)
     graph = parsed.subgraphs[0]
     given: dict[int, int] = {}
-    for index in range(len(graph.tensors)):
-        name = (graph.tensors[index].name or b"").decode()
-        if name in shared:
-            tensor = copy.deepcopy(graph.tensors[index])
-            tensor.name = _input_of(name).encode()
-            given[index] = len(graph.tensors)
-            graph.tensors.append(tensor)
+    for index in shared:
+        tensor = copy.deepcopy(graph.tensors[index])
+        tensor.name = f"{index}/given".encode()
+        given[index] = len(graph.tensors)
+        graph.tensors.append(tensor)
     for operator in graph.operators:
         operator.inputs = [given.get(int(index), int(index)) for index in operator.inputs]
     graph.inputs = [*map(int, graph.inputs), *given.values()]

@@ -38,6 +38,10 @@ class OnnxSource(ForeignSource):
     """
 
     format: ClassVar[str] = "onnx"
+    fix: ClassVar[str] = (
+        "fix it with python -m onnxruntime.tools.make_dynamic_shape_fixed --input_name NAME "
+        "--input_shape 1,3,HEIGHT,WIDTH in.onnx out.onnx"
+    )
 
     @classmethod
     def _check(cls, path: Path, content: bytes) -> Tensors:

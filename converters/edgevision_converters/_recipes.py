@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from edgevision_device import require_known
+from edgevision_device import UsageError, require_known
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -101,5 +101,7 @@ def chosen(formats: list[str] | None = None, recipes: list[str] | None = None) -
         if (not formats or format in formats) and (not recipes or recipe in recipes)
     ]
     if not pairs:
-        find_recipe((formats or ["tflite"])[0], (recipes or [""])[0])
+        format, recipe = (formats or [*RECIPES])[0], (recipes or [""])[0]
+        others = " and ".join(f".{each}" for each in RECIPES if recipe in RECIPES[each])
+        raise UsageError(f"{recipe} exists for {others} only; recipes of .{format}: {', '.join(RECIPES[format])}")
     return pairs

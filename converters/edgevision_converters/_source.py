@@ -112,11 +112,12 @@ def describe(
     )
 
 
-def input_layout(shape: Sequence[int | None]) -> tuple[tuple[int, int], bool]:
+def input_layout(shape: Sequence[int | None], fix: str = "export it with a fixed size") -> tuple[tuple[int, int], bool]:
     """Read the input's size from its shape, `(batch, height, width, 3)` or `(batch, 3, height, width)`.
 
     Args:
         shape: None stands for a size that is not fixed.
+        fix: what to do about that.
 
     Returns:
         Width and height, and whether the channels come first.
@@ -139,7 +140,7 @@ def input_layout(shape: Sequence[int | None]) -> tuple[tuple[int, int], bool]:
     first = shape[3] != 3
     height, width = shape[2:4] if first else shape[1:3]
     if height is None or width is None:
-        raise UsageError(f"the model's input has no fixed height and width: {shown}; export it with a fixed size")
+        raise UsageError(f"the model's input has no fixed height and width: {shown}; {fix}")
     if shape[0] not in (None, 1):
         raise UsageError(f"the model takes {shape[0]} pictures at a time, {shown}; export it with a batch of 1")
     return (width, height), first

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from edgevision_device import FileError
 
 from ._tflite_flatbuffer import compact, pack, unpack
-from ._tflite_names import layers_in, name_tensors
+from ._tflite_names import are_numbered, layers_in, name_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -158,7 +158,8 @@ def _node_names(graph: Any, layers: Mapping[str, bool]) -> list[str]:
     if not layers:
         return [_unique(_NUMBERED.sub("", node.name), taken) for node in graph.node]
     readers = Counter(name for node in graph.node for name in node.input)
-    made = [_layer(node, layers, readers) for node in graph.node]
+    numbered = are_numbered((node.name for node in graph.node), layers)
+    made = [_layer(node, layers, readers, numbered) for node in graph.node]
     last = {layer: place for place, layer in enumerate(made)}
     base_of = {graph.input[0].name: "pixels"}
     names: list[str] = []
@@ -170,15 +171,16 @@ def _node_names(graph: Any, layers: Mapping[str, bool]) -> list[str]:
     return names
 
 
-def _layer(node: Any, layers: Mapping[str, bool], readers: Mapping[str, int]) -> str:
+def _layer(node: Any, layers: Mapping[str, bool], readers: Mapping[str, int], numbered: bool) -> str:
     """Return the layer that a node comes from, or ""."""
     if node.op_type in _MOVING and _NUMBERED.search(node.name):
         return ""
-    of_node = layers_in(node.name, layers)
+    of_node = layers_in(node.name, layers, numbered=numbered)
     if (node.op_type, 1) not in _ROLES:
         return (*of_node, "")[0]
     # Where a bias or batch normalization was folded in, only the constants say whose they are; merged ones say nothing.
-    of_constants = [each for name in node.input[1:] if readers[name] == 1 for each in layers_in(name, layers)]
+    alone = [name for name in node.input[1:] if readers[name] == 1]
+    of_constants = [each for name in alone for each in layers_in(name, layers, numbered=numbered)]
     return (*(each for each in (*of_node, *of_constants) if layers[each]), *of_node, *of_constants, "")[0]
 
 

@@ -101,7 +101,7 @@ class TfliteConversion:
         assert self._calibration is not None
         # On these files, of all layers, errors differ by more than pictures do.
         errors = layer_errors(self._int8, self._float, self._calibration[spread(len(self._calibration), _WATCHED)])
-        computing = [each for each in errors if each.operator in _WEIGHTED]
+        computing = [each for each in errors.layers if each.operator in _WEIGHTED]
         worst = worst_layers(computing, math.ceil(_FLOAT_SHARE * len(computing)))
         return take_bytes(self._quantizer.quantize([each.layer for each in worst]), self._source)
 

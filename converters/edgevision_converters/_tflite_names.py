@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 from ._tflite_edit import operator_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     import keras
 
-__all__ = ["layers_in", "layers_with_matrix", "name_tensors"]
+__all__ = ["are_numbered", "layers_in", "layers_with_matrix", "name_tensors"]
 
+_NUMBER = re.compile(r"_\d+$")
 _WEIGHTS_BIAS = {1: "weights", 2: "bias"}
 #: What an operator's constant inputs are: operator → position → role. Of all others each is a "constant".
 _ROLES: dict[str, dict[int, str]] = {
@@ -44,18 +45,39 @@ def layers_with_matrix(model: keras.Model) -> dict[str, bool]:
     return found
 
 
-def layers_in(old: str, layers: Mapping[str, bool]) -> list[str]:
+def layers_in(old: str, layers: Mapping[str, bool], *, numbered: bool = True) -> list[str]:
     """Find the layers in a converter's name, such as `core_1/stem_bn_1/add;core_1/stem_conv_1/convolution`.
 
-    Keras opens a layer's name scope to build it and again to call it, and TensorFlow numbers the second: the layers
-    `add` and `add_1` are `add_1` and `add_1_2` here. Within one path the outermost layer counts: what follows are its
-    operators, which may be called as layers are.
+    Within one path the outermost layer counts: what follows are its operators, which may be called as layers are.
+
+    Args:
+        old: the name.
+        layers: see `name_tensors`.
+        numbered: see `are_numbered`.
     """
     found: list[str] = []
     for path in old.split(";"):
-        candidates = (name for part in path.split("/") for name in (re.sub(r"_\d+$", "", part), part))
+        pairs = ((_NUMBER.sub("", part), part) for part in path.split("/"))
+        candidates = (name for pair in pairs for name in (pair if numbered else pair[::-1]))
         found += [name for name in candidates if name in layers][:1]
     return list(dict.fromkeys(found))
+
+
+def are_numbered(names: Iterable[str], layers: Mapping[str, bool]) -> bool:
+    """Say whether a graph's names have a number behind each layer, so that `conv_1` is of `conv`.
+
+    Keras 3 opens a layer's name scope to build it and again to call it, and TensorFlow numbers the second: the layers
+    `add` and `add_1` are `add_1` and `add_1_2` there. In a graph from Keras 2 and in one that `name_tensors` has named
+    already, they are what they are. A name that is a layer's only with its number, or only without, tells which.
+    """
+    votes = 0
+    for path in {path for name in names for path in name.split(";")}:
+        for part in path.split("/"):
+            plain = _NUMBER.sub("", part)
+            if part in layers or plain in layers:
+                votes += (plain != part and plain in layers) - (part in layers)
+                break
+    return votes >= 0
 
 
 def name_tensors(parsed: Any, layers: Mapping[str, bool]) -> None:
@@ -83,6 +105,7 @@ class _Naming:
         self._parsed, self._graph, self._layers = parsed, parsed.subgraphs[0], layers
         tensors = self._graph.tensors
         self._old = [(tensor.name or b"").decode() for tensor in tensors]
+        self._numbered = are_numbered(self._old, layers)
         self._names: dict[int, str] = {}
         self._used: set[str] = set()
         self._constants = {index for index, each in enumerate(tensors) if parsed.buffers[each.buffer].data is not None}
@@ -160,11 +183,14 @@ class _Naming:
 
     def _layer(self, operator: Any) -> str:
         """Return the layer that an operator comes from, or "". A fused one belongs to the layer with the weights."""
-        found = layers_in(self._old[operator.outputs[0]], self._layers)
+        found = self._layers_of(operator.outputs[0])
         weights = self._weights(operator)
         if weights is None:
             return (*found, "")[0]
         with_matrix = [layer for layer in found if self._layers[layer]]
-        of_weights = [layer for layer in layers_in(self._old[weights], self._layers) if self._layers[layer]]
+        of_weights = [layer for layer in self._layers_of(weights) if self._layers[layer]]
         both = [layer for layer in with_matrix if layer in of_weights]
         return (*both, *with_matrix, *of_weights, *found, "")[0]
+
+    def _layers_of(self, index: int) -> list[str]:
+        return layers_in(self._old[index], self._layers, numbered=self._numbered)

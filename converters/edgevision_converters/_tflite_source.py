@@ -45,8 +45,13 @@ class TfliteSource(ForeignSource):
         if len(parsed.subgraphs) != 1:
             raise UsageError(f"{path} holds {len(parsed.subgraphs)} graphs; save the model without control flow")
         if len(graph.inputs) != 1 or len(graph.outputs) != 1:
+            names = [
+                ", ".join((graph.tensors[index].name or b"").decode(errors="replace") for index in each)
+                for each in (graph.inputs, graph.outputs)
+            ]
             raise UsageError(
-                f"a classifier has one input and one output, {path} has {len(graph.inputs)} and {len(graph.outputs)}"
+                f"a classifier has one input and one output, {path} has {len(graph.inputs)} ({names[0]}) and "
+                f"{len(graph.outputs)} ({names[1]}); export the model with one of each"
             )
         _require_builtin(parsed, path)
         _unfold_float16(parsed)
@@ -160,10 +165,19 @@ def _add_softmax(parsed: Any) -> None:
 
 
 def _name_tensors(graph: Any) -> None:
-    """Call the input `pixels`, the output `scores`, and cut what converters join with semicolons to the first part."""
-    for tensor in graph.tensors:
-        tensor.name = (tensor.name or b"").split(b";")[0]
+    """Call the input `pixels`, the output `scores`, and cut what converters join with semicolons to the first part.
+
+    Tensors that are then called the same are numbered: `add`, `add_2`.
+    """
+    ends = {int(graph.inputs[0]): b"pixels", int(graph.outputs[0]): b"scores"}
+    taken = set(ends.values())
+    for index, tensor in enumerate(graph.tensors):
         # The shape alone counts: a batch that was free is 1.
         tensor.shapeSignature = None
-    graph.tensors[graph.inputs[0]].name = b"pixels"
-    graph.tensors[graph.outputs[0]].name = b"scores"
+        wanted = name = (tensor.name or b"").split(b";")[0]
+        count = 1
+        while index not in ends and name in taken:
+            count += 1
+            name = b"%s_%d" % (wanted, count)
+        tensor.name = ends.get(index, name)
+        taken.add(tensor.name)

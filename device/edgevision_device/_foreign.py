@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Any, Optional
 
@@ -21,7 +22,7 @@ _SLACK = 1e-2
 
 
 def read_labels(path: str | os.PathLike[str]) -> tuple[str, ...]:
-    """Read one label a line. Raises DataError when the file is missing, empty or not UTF-8."""
+    """Read one label a line. Raises DataError when the file is missing, empty or not UTF-8, or repeats a label."""
     try:
         # Windows editors begin a file with a byte order mark, which is not part of the first label.
         lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
@@ -32,6 +33,9 @@ def read_labels(path: str | os.PathLike[str]) -> tuple[str, ...]:
     labels = tuple(line.strip() for line in lines if line.strip())
     if not labels:
         raise DataError(f"the label file {path} is empty; it needs one label a line")
+    repeated, count = Counter(labels).most_common(1)[0]
+    if count > 1:
+        raise DataError(f"label {repeated!r} stands {count} times in the label file {path}; make each one unique")
     return labels
 
 

@@ -81,6 +81,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--evaluate is not given)",
     )
     proof.add_argument(
+        "--whole", action="store_true", help="judge also on pictures that training or calibration has seen"
+    )
+    proof.add_argument(
         "--calibration-study",
         nargs="*",
         metavar="KEY=LIST",
@@ -109,6 +112,7 @@ def run(args: argparse.Namespace) -> int:
         seed=args.seed,
         data_dir=args.data_dir,
         strict=args.strict,
+        whole=args.whole,
         **{each.name: getattr(args, each.name) for each in dataclasses.fields(Description)},
     )
     if args.calibration_study is not None:
@@ -166,7 +170,7 @@ def _study(args: argparse.Namespace, options: ExportOptions) -> int:
     for name in ("out", "overwrite", "name", "formats", "recipes", "max_drop", "fit_confidence"):
         if getattr(args, name) not in (None, False):
             flag = f"--{name.replace('_', '-')}"
-            raise UsageError(f"--calibration-study makes int8 .tflite files that it does not keep; leave out {flag}")
+            raise UsageError(f"--calibration-study makes int8 files that it does not keep; leave out {flag}")
     study = calibration_study(args.model, plan, args.evaluate, options)
     if args.json:
         print(json.dumps(study.to_record()))

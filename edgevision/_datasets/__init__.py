@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from .._pictures import Splits
 
-__all__ = ["NAMED", "held_out_folder", "load_data", "native_size", "split_folds"]
+__all__ = ["NAMED", "check_data", "held_out_folder", "load_data", "native_size", "split_folds"]
 
 #: Data sets with a name, and the width and height of their pictures.
 NAMED = {"digits": (28, 28), "fashion-mnist": (28, 28)}
@@ -35,6 +35,24 @@ def native_size(data: str | os.PathLike[str]) -> tuple[int, int] | None:
     if isinstance(data, str) and data in NAMED:
         return NAMED[data]
     return _csv.read_size(Path(data)) if _csv.is_csv(Path(data)) else None
+
+
+def check_data(data: str | os.PathLike[str]) -> None:
+    """Raise what `load_data` would about data that is not there or not laid out as expected, and read no picture."""
+    if native_size(data) is None:
+        _require_folder(data)
+        _folder.check(Path(data))
+
+
+def _require_folder(data: str | os.PathLike[str]) -> None:
+    path = Path(data)
+    if isinstance(data, str) and not path.exists() and "/" not in data:
+        raise UsageError(
+            f"no data {data!r}: neither a data set ({', '.join(NAMED)}) nor a folder nor a .csv file; expected "
+            "PATH/<label>/<picture>"
+        )
+    if path.is_file():
+        raise UsageError(f"{path} is neither a folder nor a .csv file; expected PATH/<label>/<picture>")
 
 
 def load_data(
@@ -76,13 +94,7 @@ def load_data(
     path = Path(data)
     if _csv.is_csv(path):
         return _csv.load(path, size_wh, resize, on_progress, validation_split)
-    if isinstance(data, str) and not path.exists() and "/" not in data:
-        raise UsageError(
-            f"no data {data!r}: neither a data set ({', '.join(NAMED)}) nor a folder nor a .csv file; expected "
-            "PATH/<label>/<picture>"
-        )
-    if path.is_file():
-        raise UsageError(f"{path} is neither a folder nor a .csv file; expected PATH/<label>/<picture>")
+    _require_folder(data)
     return _folder.load(path, size_wh, resize, strict, on_progress, validation_split)
 
 

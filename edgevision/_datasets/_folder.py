@@ -24,7 +24,25 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-__all__ = ["decode", "load"]
+__all__ = ["check", "decode", "load"]
+
+
+def check(folder: Path) -> None:
+    """Raise what `load` would about the folders and the names in them."""
+    parts = _parts(folder)
+    if not parts:
+        find_labelled(folder)
+        return
+    labels = sorted({each.label for each in find_labelled(parts["train"])})
+    for part in parts.values():
+        find_labelled(part, labels)
+
+
+def _parts(folder: Path) -> dict[str, Path]:
+    parts = find_parts(folder)
+    if parts and "train" not in parts:
+        raise DataError(f"{folder} holds {', '.join(sorted(parts))} and no train; add {folder / 'train'}/<label>/*")
+    return parts
 
 
 def load(
@@ -40,9 +58,7 @@ def load(
     With `train/` but no `val/`, a tenth of train is val. With `train/` but no `test/`, test is empty. A validation
     split is the share of val among all that is not test.
     """
-    parts = find_parts(folder)
-    if parts and "train" not in parts:
-        raise DataError(f"{folder} holds {', '.join(sorted(parts))} and no train; add {folder / 'train'}/<label>/*")
+    parts = _parts(folder)
     if "val" in parts and validation_split is not None:
         raise UsageError(f"{folder} has a val part of its own, {parts['val']}; leave out --validation-split")
     if not parts:

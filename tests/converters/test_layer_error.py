@@ -17,7 +17,7 @@ from edgevision_converters import ExportedFile, LayerError, layer_errors, worst_
 from edgevision_converters._layer_error import IDEAL_RMS_OVER_SCALE
 from edgevision_converters._tflite_flatbuffer import pack, unpack
 from edgevision_converters._tflite_names import layers_with_matrix, name_tensors
-from edgevision_device import FileError, read_model_file
+from edgevision_device import read_model_file
 
 if TYPE_CHECKING:
     import keras
@@ -41,7 +41,7 @@ def float32(exported: dict[str, ExportedFile]) -> bytes:
 
 @pytest.fixture(scope="module")
 def errors(int8: bytes, float32: bytes, held_out: Any) -> list[LayerError]:
-    return layer_errors(int8, float32, held_out.pixels[:16])
+    return list(layer_errors(int8, float32, held_out.pixels[:16]).layers)
 
 
 def test_every_layer_is_named_as_in_keras(errors: list[LayerError]) -> None:
@@ -70,7 +70,7 @@ def test_own_errors_are_about_those_of_rounding(errors: list[LayerError]) -> Non
 def test_the_source_itself_can_be_compared_with(
     int8: bytes, errors: list[LayerError], source: SourceModel, held_out: Any
 ) -> None:
-    found = layer_errors(int8, source, held_out.pixels[:16])
+    found = layer_errors(int8, source, held_out.pixels[:16]).layers
     assert [each.layer for each in found] == [each.layer for each in errors]
     assert [each.snr_db for each in found] == pytest.approx([each.snr_db for each in errors], abs=0.05)
 
@@ -88,7 +88,7 @@ def spoil(model: bytes, name: str) -> bytes:
 def test_a_spoilt_layer_is_told_from_those_behind_it(
     int8: bytes, float32: bytes, errors: list[LayerError], held_out: Any
 ) -> None:
-    found = layer_errors(spoil(int8, "third"), float32, held_out.pixels[:16])
+    found = layer_errors(spoil(int8, "third"), float32, held_out.pixels[:16]).layers
     assert {each.layer for each in found if each.suspect} - {each.layer for each in errors if each.suspect} == {"third"}
     assert worst_layers(found, 1)[0].layer == "third"
     for before, after in zip(errors, found, strict=True):
@@ -109,7 +109,7 @@ def test_values_outside_of_the_range_are_counted(
     graph = parsed.subgraphs[0]
     (tensor,) = (each for each in graph.tensors if each.name == b"third")
     tensor.quantization.scale = tensor.quantization.scale / 4
-    found = {each.layer: each for each in layer_errors(pack(parsed), float32, held_out.pixels[:16])}
+    found = {each.layer: each for each in layer_errors(pack(parsed), float32, held_out.pixels[:16]).layers}
     before = {each.layer: each for each in errors}
     assert found["third"].scale == before["third"].scale / 4
     assert before["third"].clipped < 0.001 < 0.01 < found["third"].clipped < 0.5
@@ -119,7 +119,7 @@ def test_values_outside_of_the_range_are_counted(
 def test_sixteen_bits_are_not_judged_by_the_rule_for_eight(
     exported: dict[str, ExportedFile], float32: bytes, held_out: Any
 ) -> None:
-    found = layer_errors(model_of(exported, "patches.int8x16.tflite"), float32, held_out.pixels[:4])
+    found = layer_errors(model_of(exported, "patches.int8x16.tflite"), float32, held_out.pixels[:4]).layers
     first = next(each for each in found if each.layer == "first")
     assert first.bits == 16
     assert first.rms_over_scale is not None
@@ -137,7 +137,7 @@ def test_worst_layers_come_first(errors: list[LayerError]) -> None:
 def test_recipes_that_compute_in_float_have_no_steps(
     exported: dict[str, ExportedFile], float32: bytes, held_out: Any, recipe: str
 ) -> None:
-    found = layer_errors(model_of(exported, f"patches.{recipe}.tflite"), float32, held_out.pixels[:4])
+    found = layer_errors(model_of(exported, f"patches.{recipe}.tflite"), float32, held_out.pixels[:4]).layers
     assert all(each.scale is each.rms_over_scale is None and not each.suspect for each in found)
     exact = [each.layer for each in found if each.snr_db == math.inf]
     assert "normalization" in exact
@@ -156,21 +156,48 @@ def test_a_dead_layer_is_not_taken_for_a_perfect_one(int8: bytes, float32: bytes
     for tensor in graph.tensors:
         if tensor.name in (b"third/weights", b"third/bias"):
             parsed.buffers[tensor.buffer].data = np.zeros_like(parsed.buffers[tensor.buffer].data)
-    found = {each.layer: each for each in layer_errors(int8, pack(parsed), held_out.pixels[:4])}
+    found = {each.layer: each for each in layer_errors(int8, pack(parsed), held_out.pixels[:4]).layers}
     record = json.loads(json.dumps(found["third"].to_record(), allow_nan=False))
     assert record["snr_db"] is record["total_snr_db"] is None
     assert record["exact"] is record["total_exact"] is False
     assert worst_layers(list(found.values()), 1) == [found["third"]]
 
 
-def test_files_of_other_networks_are_refused(float32: bytes, held_out: Any) -> None:
+def test_of_a_file_of_another_network_nothing_is_said(int8: bytes, float32: bytes, held_out: Any) -> None:
     import keras
 
     inputs = keras.Input((20, 28, 3))
-    other = keras.layers.Dense(4, activation="softmax", name="other")(keras.layers.Flatten(name="flat")(inputs))
-    quantized = named(convert(keras.Model(inputs, other), held_out.pixels[:4].astype(np.float32), int8=True), {})
-    with pytest.raises(FileError, match="no layers of the same names"):
-        layer_errors(quantized, float32, held_out.pixels[:1])
+    other = keras.layers.Dense(4, activation="softmax", name="third")(keras.layers.Flatten(name="first")(inputs))
+    network = convert(keras.Model(inputs, other), held_out.pixels[:4].astype(np.float32), int8=True)
+    found = layer_errors(named(network, {"first": False, "third": True}), float32, held_out.pixels[:1])
+    assert found.layers == ()
+    assert {"first", "third"} <= {name.split("/")[0] for name in found.unmatched}
+
+
+def test_tensors_are_matched_by_their_place_and_not_by_their_names(
+    int8: bytes, float32: bytes, errors: list[LayerError], held_out: Any
+) -> None:
+    parsed = unpack(int8)
+    for tensor in parsed.subgraphs[0].tensors:
+        tensor.name = b"third"
+    found = layer_errors(pack(parsed), float32, held_out.pixels[:16])
+    assert (list(found.layers), found.unmatched) == (errors, ())
+
+
+def test_a_layer_that_computes_something_else_is_not_compared_nor_are_those_that_read_it(
+    int8: bytes, float32: bytes, errors: list[LayerError], held_out: Any
+) -> None:
+    parsed = unpack(float32)
+    graph = parsed.subgraphs[0]
+    changed = next(each for each in graph.operators if graph.tensors[each.outputs[0]].name == b"third")
+    changed.builtinOptions.fusedActivationFunction = 1 - changed.builtinOptions.fusedActivationFunction
+    found = layer_errors(int8, pack(parsed), held_out.pixels[:16])
+    assert "third" in found.unmatched
+    kept = [each.layer for each in found.layers]
+    assert "first" not in kept  # nothing leads there any more
+    assert kept == [each.layer for each in errors][-len(kept) :]
+    own = {each.layer: each.snr_db for each in errors}
+    assert {each.layer: each.snr_db for each in found.layers} == {name: own[name] for name in kept}
 
 
 def converter(model: keras.Model, pictures: np.ndarray, *, int8: bool) -> Any:
@@ -209,7 +236,7 @@ def test_own_errors_are_those_of_tensorflows_debugger(
     seen = ((held_out.pixels.astype(np.float32) - 127) / 128)[:8]
     layers = layers_with_matrix(source.core)
     quantized, reference = (named(convert(source.core, mapped, int8=each), layers) for each in (True, False))
-    found: Any = layer_errors(quantized, reference, seen)  # pyright: ignore[reportArgumentType]
+    found: Any = layer_errors(quantized, reference, seen).layers  # pyright: ignore[reportArgumentType]
     own = [each.rms_over_scale for each in found if each.operator in ("CONV_2D", "DEPTHWISE_CONV_2D")]
 
     with warnings.catch_warnings():

@@ -48,7 +48,7 @@ KNOWN = "float32, float16, dynamic, int8, int8-selective, int8x16"
         (
             ["onnx"],
             ["int8x16"],
-            "unknown onnx recipe 'int8x16'; did you mean 'int8'? known: float32, float16, dynamic, int8",
+            "int8x16 exists for .tflite only; recipes of .onnx: float32, float16, dynamic, int8",
         ),
     ],
     ids=["format", "recipe", "nothing close", "a recipe that the format lacks"],

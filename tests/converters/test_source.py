@@ -113,9 +113,9 @@ def test_missing_and_contradicting_pixels_are_refused(network: Network, model: k
 def test_inputs_of_another_kind_are_refused() -> None:
     import keras
 
-    first, second = keras.Input((HEIGHT, WIDTH, 3)), keras.Input((HEIGHT, WIDTH, 3))
+    first, second = (keras.Input((HEIGHT, WIDTH, 3), name=name) for name in ("image", "mask"))
     two = classifier(first, second, behind=keras.layers.Add()([first, second]))
-    assert "this model has 2 and 1" in refusal(two, pixels="0..1")
+    assert "this model has 2 (image, mask) and 1 (" in refusal(two, pixels="0..1")
     free = keras.Input((None, None, 3))
     any_size = classifier(free, behind=keras.layers.GlobalAveragePooling2D()(free))
     assert "no fixed height and width: (free, free, free, 3)" in refusal(any_size, pixels="0..1")
@@ -257,7 +257,7 @@ def test_what_is_no_model_file_is_refused(model: keras.Model, tmp_path: Path) ->
     for share in (0.3, 0.99):
         cut = tmp_path / "cut.keras"
         cut.write_bytes(whole.read_bytes()[: int(share * whole.stat().st_size)])
-        assert "Keras cannot load" in load_error(cut)
+        assert "was cut short or is damaged; copy it again" in load_error(cut)
 
 
 def test_another_backend_is_refused(model: keras.Model, monkeypatch: pytest.MonkeyPatch) -> None:

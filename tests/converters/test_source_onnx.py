@@ -182,7 +182,8 @@ def test_inputs_and_outputs_of_another_kind_are_refused(write: Any) -> None:
     assert "if they are logits, pass --logits" in refusal(write(build(softmax=False)))
     free = refusal(write(build(("n", 3, "height", "width"))))
     assert free == (
-        "the model's input has no fixed height and width: (free, 3, free, free); export it with a fixed size"
+        "the model's input has no fixed height and width: (free, 3, free, free); fix it with python -m "
+        "onnxruntime.tools.make_dynamic_shape_fixed --input_name NAME --input_shape 1,3,HEIGHT,WIDTH in.onnx out.onnx"
     )
     assert "takes 8 pictures at a time, (8, 3, 20, 28); export it with a batch of 1" in refusal(
         write(build((8, 3, HEIGHT, WIDTH)))

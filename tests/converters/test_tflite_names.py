@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pytest
 
-from edgevision_converters import SourceModel
+from edgevision_converters import SourceModel, layer_errors
 from edgevision_converters._tflite import TfliteConversion
+from edgevision_converters._tflite_edit import operator_name
 from edgevision_converters._tflite_flatbuffer import builtin_code, unpack
 
 if TYPE_CHECKING:
@@ -93,3 +95,49 @@ def test_nested_models_shared_layers_and_layers_of_two_operators() -> None:
         "FULLY_CONNECTED twice scores/weights scores/bias -> scores/fully_connected",
         "SOFTMAX scores/fully_connected -> scores",
     ]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "offset"), [("int8", 0.0), ("int8", -127 / 128), ("int8x16", 0.0), ("int8-selective", 0.0)]
+)
+def test_layers_with_keras_own_names_keep_them_in_quantized_files(recipe: str, offset: float) -> None:
+    import keras
+    from keras import layers
+
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(0)
+    inputs = x = keras.Input((8, 8, 3))
+    x = layers.Rescaling(1 / 128, offset)(x)
+    for filters in (4, 6, 6):
+        x = layers.Conv2D(filters, 3, padding="same", use_bias=False)(x)
+        x = layers.BatchNormalization()(x)
+        x = layers.ReLU()(x)
+    x = layers.Add()([x, layers.DepthwiseConv2D(3, padding="same")(x)])
+    x = layers.GlobalAveragePooling2D()(x)
+    x = layers.Dense(5)(x)
+    x = layers.Dense(2)(x)
+    model = keras.Model(inputs, layers.Softmax()(x))
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 8, 3), np.uint8)
+    conversion = TfliteConversion(SourceModel.of(model, ("a", "b"), name="names"), pixels)
+    parsed = unpack(conversion.convert(recipe))
+    graph = parsed.subgraphs[0]
+    # An operator that computes in float32 may be named with the step behind it.
+    found = [
+        graph.tensors[operator.outputs[0]].name.decode().split("/")[0]
+        for operator in graph.operators
+        if operator_name(parsed, operator) in ("CONV_2D", "DEPTHWISE_CONV_2D", "ADD", "MEAN", "FULLY_CONNECTED")
+    ]
+    layers_named = [
+        "conv2d",
+        "conv2d_1",
+        "conv2d_2",
+        "depthwise_conv2d",
+        "add",
+        "global_average_pooling2d",
+        "dense",
+        "dense_1",
+    ]
+    assert [name for name in found if name not in ("pixels", "rescaling")] == layers_named
+    errors = layer_errors(conversion.convert(recipe), conversion.convert("float32"), pixels)
+    assert [each.layer for each in errors.layers if each.layer in layers_named] == layers_named
+    assert errors.unmatched == ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -283,6 +284,34 @@ def test_an_operator_that_a_format_lacks_is_named_with_its_layer(
     assert ("Select TF ops" in message) == (format == "tflite")
 
 
+def test_a_model_that_guesses_is_told_so(command: Command, home: Path, told: list[str], tmp_path: Path) -> None:
+    wrong = ["1000000:1" if each == "0..1" else each for each in told]  # all pictures are dark
+    done = command("export", home / "net.tflite", *wrong, "--out", "out", "--recipes", "float32")
+    line = (
+        r"^net\.tflite is no better than guessing \(\d+\.\d % of 60 pictures, 3 labels\): check --pixels, --color-order"
+    )
+    assert re.search(line, done.stdout, re.MULTILINE), done.stdout + done.stderr
+    done = command("export", home / "net.tflite", *told, "--out", "good", "--recipes", "float32")
+    assert "guessing" not in done.stdout
+
+
+def test_export_measures_pictures_that_it_has_seen_when_told_to(
+    command: Command, home: Path, told: list[str], data: Path, tmp_path: Path
+) -> None:
+    line = ["export", home / "net.tflite", *told[:-1], str(tmp_path / "half"), "--out", "out", "--recipes", "int8"]
+    for label in LABELS:  # of another folder, with some of the calibration's pictures
+        (tmp_path / "half" / label).mkdir(parents=True)
+        for place, path in enumerate(sorted((data / label).iterdir())):
+            if place < 8:
+                shutil.copy(path, tmp_path / "half" / label / path.name)
+    done = command(*line)
+    assert done.returncode == 2
+    assert done.stderr.rstrip().endswith("or --whole to measure on them all the same")
+    done = command(*line, "--whole")
+    assert done.returncode == 0, done.stderr
+    assert "pictures were seen in training or calibration" in done.stdout
+
+
 @pytest.fixture
 def told(home: Path, data: Path) -> list[str]:
     """What the documented example tells of a file, and not how its pictures got to its size."""
@@ -290,8 +319,11 @@ def told(home: Path, data: Path) -> list[str]:
     return ["--labels", labels, "--pixels", "0..1", "--logits", "--calibrate", str(data), "--evaluate", str(data)]
 
 
-def test_the_documented_study_of_a_file_ends_with_its_table(command: Command, home: Path, told: list[str]) -> None:
-    done = command("export", home / "net.tflite", *told, "--calibration-study", "seeds=1", "sizes=6")
+@pytest.mark.parametrize("name", ["net.tflite", "net.onnx"])
+def test_the_documented_study_of_a_file_ends_with_its_table(
+    command: Command, home: Path, told: list[str], name: str
+) -> None:
+    done = command("export", home / name, *told, "--calibration-study", "seeds=1", "sizes=6")
     assert done.returncode == 0, done.stderr
     assert re.search(r"on 6 test pictures of .*insects; its own top-1 is 100\.0 %", done.stdout)
 
@@ -313,14 +345,15 @@ def test_a_file_is_exported_with_its_proof(command: Command, home: Path, told: l
     assert json.loads(done.stdout)["source"] == records[0]["verification"]["source"]
 
 
-def test_a_file_climbs_the_ladder(command: Command, home: Path, told: list[str], tmp_path: Path) -> None:
-    done = command("export", home / "net.tflite", *told, "--out", "out", "--max-drop", "0", "--json")
+@pytest.mark.parametrize("format", ["tflite", "onnx"])
+def test_a_file_climbs_the_ladder(command: Command, home: Path, told: list[str], tmp_path: Path, format: str) -> None:
+    done = command("export", home / f"net.{format}", *told, "--out", "out", "--max-drop", "0", "--json")
     assert done.returncode == 0, done.stderr
     record = json.loads(done.stdout)
     assert [rung["failure"] for rung in record["rungs"]] == [None]
     (verified,) = record["verification"]["files"]
-    assert Path(verified["path"]) == Path(record["path"]) == Path("out/net.int8.tflite")
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["net.int8.tflite"]
+    assert Path(verified["path"]) == Path(record["path"]) == Path(f"out/net.int8.{format}")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [f"net.int8.{format}"]
 
 
 def test_the_ending_of_a_name_may_be_in_capitals(command: Command, home: Path, told: list[str], tmp_path: Path) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
+import numpy as np
 import pytest
 
 from edgevision import Run, TrainingOptions, sweep, train
@@ -111,3 +114,35 @@ def test_data_that_is_not_there_is_refused_before_a_layer_is_looked_for(tmp_path
     ((end, said),) = until_keras([*line, "--unfreeze-from", "top_conv", "--out", tmp_path / "run"])
     assert end == 2
     assert "absent" in said[-1]
+
+
+def test_what_a_model_is_told_is_looked_at_before_keras_starts(
+    run: Run, exports: dict[str, Path], digits_folder: Path, paint: Paint, tmp_path: Path
+) -> None:
+    labels, twice, whole = (tmp_path / name for name in ("labels.txt", "twice.txt", "mine.keras"))
+    labels.write_text("\n".join(run.labels))
+    twice.write_text("\n".join([*run.labels[1:], run.labels[1]]))
+    shutil.copy(run.model_path, whole)
+    cut = tmp_path / "cut.keras"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    with h5py.File(tmp_path / "whole.h5", "w") as file:
+        file["weights"] = np.zeros(9999)
+    (tmp_path / "cut.h5").write_bytes((tmp_path / "whole.h5").read_bytes()[:20_000])
+    (tmp_path / "empty").mkdir()
+    one = paint(tmp_path / "one", {"red": 6})
+    judge: list[Any] = ["verify", exports["three.int8.tflite"], "--against", run.folder]
+    told: list[Any] = ["--out", tmp_path / "out", "--labels"]
+    lines: dict[str, list[Any]] = {
+        f"label {run.labels[1]!r} stands 2 times in the label file": ["export", whole, *told, twice],
+        "cannot read the label file": ["export", whole, *told, tmp_path / "absent"],
+        "cut.keras was cut short or is damaged; copy it again": ["export", cut, *told, labels],
+        "cut.h5 was cut short or is damaged; copy it again": ["export", tmp_path / "cut.h5", *told, labels],
+        "no such folder": ["export", whole, *told, labels, "--calibrate", tmp_path / "absent"],
+        "empty holds no folders": ["export", whole, *told, labels, "--calibrate", tmp_path / "empty"],
+        "one holds one label only, 'red'": ["export", run.folder, "--out", tmp_path / "out", "--calibrate", one],
+        "empty holds no": ["export", run.folder, "--out", tmp_path / "out", "--evaluate", tmp_path / "empty"],
+        "holds no folders": [*judge, "--data", tmp_path / "empty"],
+    }
+    for (wanted, line), (end, said) in zip(lines.items(), until_keras(*lines.values()), strict=True):
+        assert (end, len(said)) == (2, 1), line
+        assert wanted in said[0]

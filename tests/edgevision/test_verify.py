@@ -286,6 +286,29 @@ def test_another_file_and_a_keras_file_can_be_the_model(
     assert [each.layer for each in one.layers] == [each.layer for each in other.layers]
 
 
+def test_layers_that_cannot_be_matched_are_a_note_behind_the_table(
+    run: Run, exports: dict[str, Path], digits_folder: Path, tmp_path: Path, command: Command
+) -> None:
+    import keras
+
+    inputs = keras.Input((run.size_wh[1], run.size_wh[0], 3))
+    x = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(inputs))
+    other = keras.layers.Dense(len(run.labels), activation="softmax", name="scores")(x)
+    keras.Model(inputs, other).save(tmp_path / "other.keras")
+    (tmp_path / "labels.txt").write_text("\n".join(run.labels))
+    int8, told = exports["three.int8.tflite"], ["--labels", "labels.txt", "--data", digits_folder, "--layers"]
+    done = command("verify", int8, "--against", "other.keras", *told, "--max-drop", "100")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    (note,) = [line for line in lines if "could not be matched" in line]
+    found = re.match(r"three\.int8\.tflite: (\d+) of (\d+) layers could not be matched: \w", note)
+    assert found is not None
+    assert found[1] == found[2]
+    assert any(line.split()[:1] == ["three.int8.tflite"] for line in lines[: lines.index(note)])
+    record = json.loads(command("verify", int8, "--against", "other.keras", *told, "--json").stdout)
+    assert (record["files"][0]["layers"], len(record["files"][0]["unmatched_layers"])) == ([], int(found[1]))
+
+
 def test_a_file_of_somebody_else_takes_flags(
     exports: dict[str, Path], digits_folder: Path, run: Run, tmp_path: Path
 ) -> None:
