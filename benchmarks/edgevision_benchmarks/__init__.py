@@ -13,6 +13,8 @@ write_report(report, "report")
     format                1; a reader refuses what it does not know
     edgevision, created   the version that measured, and when (UTC, ISO 8601)
     command               what was typed, or null
+    resumed               whether it was killed when all files had been timed, and gone on with later, on the same
+                          machine with the same versions; false in older reports
     conditions            board, cpu, cores, architecture, userland_bits, memory_bytes, system, kernel, python,
                           governor, numpy, int8_instructions (those for dot products of int8 that the processor has);
                           null where the system does not say

@@ -106,6 +106,7 @@ def measure_all(
             if name in timing.rounds and name not in journal.answers:
                 try:
                     process = processes.get(name) or start(name, request)
+                    journal.require_same(name, process.opened)
                     journal.keep_answer(name, _ask(name, request, process, settings, tell, extras))
                 except ChildError as error:
                     errors[name] = str(error)
