@@ -13,6 +13,8 @@ write_report(report, "report")
     format                1; a reader refuses what it does not know
     edgevision, created   the version that measured, and when (UTC, ISO 8601)
     command               what was typed, or null
+    resumed               whether it was killed when all files had been timed, and gone on with later, on the same
+                          machine with the same versions; false in older reports
     conditions            board, cpu, cores, architecture, userland_bits, memory_bytes, system, kernel, python,
                           governor, numpy, int8_instructions (those for dot products of int8 that the processor has);
                           null where the system does not say
@@ -61,8 +63,11 @@ write_report(report, "report")
                           both, and verdict: faster, slower, no difference; null if there were too few rounds
         mlperf            null, or: passes (two: count, p50_ms, p90_ms, p99_ms, duration_s), difference_share of the
                           larger p90 over the smaller, repeated (within 5 %)
-        sustained         null, or of runs without a pause: duration_s, burst_p50_ms and sustained_p50_ms (of the first
-                          and the last third), ratio, ratio_low, ratio_high, rounds, differs (beyond the noise floor)
+        sustained         null, or of runs without a pause: duration_s (measured), burst_p50_ms and sustained_p50_ms (of
+                          the first and the last third), ratio, ratio_low, ratio_high, rounds, differs (beyond the noise
+                          floor), start_temperature_c and end_temperature_c (before the first run, after the last one),
+                          start_clock_mhz and end_clock_mhz (after the first spell of 30, and the last one); null in
+                          older reports, and where the system does not say
         cost              of a .tflite: parameters and macs (convolutions and matrix products), operators, delegated (of
                           these, to XNNPACK by default), partitions (the parts that it runs), outside (kinds of
                           operators that no delegate runs), kernels ({what convolutions and products compute in:
@@ -76,7 +81,7 @@ write_report(report, "report")
         drift             ratio, ratio_low, ratio_high, rounds: its last third of rounds against its first, or null
         drifted           whether that is beyond the noise floor (5 % if there is none)
         disturbed         why its times are doubtful, a line each: others_share or steal_share above 5 %, throttled,
-                          drifted
+                          drifted, or a sustained that differs
         confusion         {true label: {predicted label: pictures}}, only what occurred
 """
 

@@ -44,7 +44,7 @@ from edgevision_device import (
 from ._accuracy import classify_all
 from ._cost import read_cost
 from ._mlperf import time_stream
-from ._sustained import WINDOWS
+from ._sustained import run_spells
 
 __all__ = ["Request", "main", "settle", "time_runs"]
 
@@ -168,10 +168,8 @@ class _Opened:
         return {"latency": found.latency.__dict__, "duration_s": found.duration_s}
 
     def sustain(self, duration_s: float) -> dict[str, Any]:
-        """Run without a pause; return the median of each of `WINDOWS` spells."""
-        run, sample = self._classifier.run, self._sample
-        spells = [time_runs(run, sample, sys.maxsize, duration_s / WINDOWS) for _ in range(WINDOWS)]
-        return {"windows_p50_ms": [float(np.median(times_ms)) for times_ms in spells]}
+        """Run without a pause, see `run_spells`."""
+        return run_spells(self._classifier.run, self._sample, duration_s).__dict__
 
     def finish(self, send: Send) -> dict[str, Any]:
         """Tell the memory of all that, and the cost, and classify every picture."""

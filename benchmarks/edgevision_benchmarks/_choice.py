@@ -150,7 +150,10 @@ class Choice:
             told.append(f"chosen: {_line(file, found)}")
             told += [f"warning: {warning}" for warning in file.warnings]
             if self.equal:
-                told.append(f"not distinguishable in top-1 on these {found.top1.pictures} pictures, and no faster:")
+                told.append(
+                    f"not distinguishable in top-1 on these {found.top1.pictures} pictures; slower than the fastest of "
+                    "these, or no smaller than the chosen:"
+                )
                 told += [f"  {each.describe()}" for each in self.equal]
             if self.next_better is None:
                 told.append("next better: no file over the budget has more pictures right")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional, Union
 
+import edgevision_device
 from edgevision_device import (
     RUNTIMES,
     EdgevisionError,
@@ -28,7 +29,7 @@ from ._child import Request
 from ._conditions import read_conditions
 from ._data import choose_split, digest_files, find_known, held_out, refuse_seen, seen_pictures
 from ._flips_section import make_thumbnails
-from ._journal import Journal
+from ._journal import Journal, digest
 from ._report import FileResult, Pictures, Report
 from ._rounds import Settings
 from ._turns import Extras, Known, OnProgress, measure_all
@@ -126,7 +127,8 @@ def benchmark(
         data_name: what the report calls the pictures; default: the folder.
         command: what the report says made it.
         unfinished: a file to keep what is finished in, should this be killed; whoever called deletes it.
-        resume: go on with what is kept there, if anything is; it must be of the same files, pictures and settings.
+        resume: go on with what is kept there, if anything is; files, pictures, settings, machine and versions must be
+            the same. Else it is removed.
         on_progress: told what is being done.
 
     Returns:
@@ -138,6 +140,8 @@ def benchmark(
             that a file was trained or calibrated on.
         FileError: a file that is not there, or none that could be measured.
     """
+    from . import __version__
+
     tell: OnProgress = on_progress or (lambda name, stage, done, total: None)
     ready = prepare(
         files,
@@ -170,15 +174,18 @@ def benchmark(
                 warmup_limit_s=settings.warmup_limit_s,
                 pictures=[(str(picture.path), picture.label) for picture in pictures],
             )
+    conditions = read_conditions()
     extras = Extras(tuple(dict.fromkeys(thread_sweep)), mlperf, sustained_s)
     known = [Known(name, digest, each.label) for name, digest, each in zip(ready.names, digests, pictures)]
     asked = {
         "files": [(each.row.name, each.row.sha256, each.given) for each in candidates],
-        "pictures": sha256,
+        # Each with its name and in this order: what was found of a picture is told by its place.
+        "pictures": digest([dataclasses.astuple(each) for each in known]),
         "settings": dataclasses.asdict(settings),
         "extras": dataclasses.asdict(extras),
-        "runtime": [runtime, threads],
-        "conditions": dataclasses.asdict(read_conditions()),
+        "runtime": {"runtime": runtime, "threads": threads},
+        "versions": {"edgevision": __version__, "edgevision_device": edgevision_device.__version__},
+        "machine": dataclasses.asdict(conditions),
     }
     journal = Journal(None if unfinished is None else Path(unfinished), asked, resume=resume)
     measured = measure_all(requests, known, settings, tell, extras, journal)
@@ -197,13 +204,11 @@ def benchmark(
     if not any(row.measured for row in rows):
         raise FileError(_none_measured(rows))
 
-    from . import __version__
-
     return Report(
         edgevision=__version__,
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         command=command,
-        conditions=read_conditions(),
+        conditions=conditions,
         pictures=Pictures(
             name=data_name or str(folder),
             split=ready.split,
@@ -217,6 +222,7 @@ def benchmark(
         noise_floor=measured.noise_floor,
         before=measured.before,
         after=measured.after,
+        resumed=journal.resumed,
         thumbnails=make_thumbnails(rows, ready.path_of),
     )
 

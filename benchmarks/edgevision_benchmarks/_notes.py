@@ -43,6 +43,8 @@ def general_notes(report: Report) -> list[str]:
             f"95 % intervals of p50 reach at most {widest:.1%} to either side; those of p90 and p99: report.json"
         )
     lines.extend(_machine(report))
+    if report.resumed:
+        lines.append("killed when the turns had been timed, and resumed: what else is told may be of another hour")
     if pictures.skipped:
         lines.append(f"{len(pictures.skipped)} of {pictures.count} pictures skipped: they cannot be decoded")
     return lines

@@ -54,9 +54,9 @@ class Process:
         """Time one run after the other, see `time_stream`."""
         return self._ask({"do": "stream", "least_runs": least_runs, "least_s": least_s})
 
-    def sustain(self, duration_s: float) -> list[float]:
-        """Run without a pause; return the median of each of `WINDOWS` spells."""
-        return self._ask({"do": "sustain", "duration_s": duration_s})["windows_p50_ms"]
+    def sustain(self, duration_s: float) -> dict[str, Any]:
+        """Run without a pause; return what `Spells` holds."""
+        return self._ask({"do": "sustain", "duration_s": duration_s})
 
     def finish(self, on_stage: Optional[Callable[[str, int, int], None]] = None) -> dict[str, Any]:
         """Return how much memory all this took, and classify every picture."""

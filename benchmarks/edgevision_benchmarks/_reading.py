@@ -77,6 +77,8 @@ def _check(found: Measurement, where: str) -> None:
     times = dataclasses.astuple(found.latency)[1:]
     if not all(time_ms > 0 for time_ms in times):
         raise Misfit(f"{where}.latency must be more than 0 ms, got {min(times):g}")
+    if not all(time_ms > 0 for time_ms in found.round_p50_ms):
+        raise Misfit(f"{where}.round_p50_ms must be more than 0 ms, got {min(found.round_p50_ms):g}")
     if found.histogram is not None and not found.histogram.is_sound:
         raise Misfit(f"{where}.histogram must count runs in ascending bins")
 
@@ -131,7 +133,11 @@ def _build(kind: type[Any], record: dict[str, Any], where: str) -> Any:
             if type(None) not in get_args(hint):
                 raise Misfit(f"it lacks {place}")
             values[field.name] = None
-    return kind(**values)
+    built = kind(**values)
+    if isinstance(built, TimeRatio) and not 0 < built.low <= built.ratio <= built.high:
+        told = f"{built.low:g}, {built.ratio:g}, {built.high:g}"
+        raise Misfit(f"{where}: ratio_low, ratio and ratio_high must be more than 0 and ascend, got {told}")
+    return built
 
 
 def _typed(kind: type[Any], value: Any, where: str) -> Any:

@@ -82,6 +82,7 @@ class Report:
         command: what was typed, quoted for a shell; None from Python.
         noise_floor: the first file's time against its own, timed as two in the same rounds; None for a single file.
         before, after: the machine when the files were open and warm, and when they had been timed.
+        resumed: whether it was killed when all files had been timed, and gone on with later.
         thumbnails: SHA-256 of a picture → `data:` address, of the flips that `report.html` shows; not in `report.json`.
     """
 
@@ -95,6 +96,7 @@ class Report:
     noise_floor: Optional[TimeRatio] = None
     before: Optional[MachineState] = None
     after: Optional[MachineState] = None
+    resumed: bool = False
     thumbnails: dict[str, str] = field(default_factory=dict[str, str], compare=False, repr=False)
 
     @property
@@ -112,6 +114,7 @@ class Report:
             "edgevision": self.edgevision,
             "created": self.created,
             "command": self.command,
+            "resumed": self.resumed,
             "conditions": dataclasses.asdict(self.conditions),
             "pictures": pictures,
             "settings": {**dataclasses.asdict(self.settings), "confidence": CONFIDENCE},

@@ -117,5 +117,7 @@ def _counterpart(
         and (other.recipe == "float32" or (their.cost is not None and set(their.cost.kernels) == {"float32"}))
         and (mine.cost is None or their.cost is None or mine.cost.macs == their.cost.macs)
     ]
+    # Nothing but its name tells whose float file it is, unless the multiplications of both are counted.
+    counted = [row for row in found if mine.cost is not None and row[1].cost is not None]
     named = [row for row in found if row[0].name == file.name.replace(f".{file.recipe}.", ".float32.")]
-    return next(iter(named or (found if len(found) == 1 else [])), None)
+    return next(iter(named or (counted if len(found) == 1 else [])), None)

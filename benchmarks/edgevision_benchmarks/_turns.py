@@ -25,7 +25,7 @@ from ._processes import ChildError, Process
 from ._rounds import Rounds, Settings
 from ._speed import LEAST_ROUNDS, Speed, TimeRatio, beyond, drift_of, judge, percentile_intervals, time_ratio
 from ._statistics import Accuracy, compare_paired
-from ._sustained import compare_windows
+from ._sustained import Spells, compare_windows, cool_down
 from ._threads import ThreadSweep, recommend, time_threads
 from ._timing import OnProgress, Timing, mean_of, time_files
 
@@ -106,7 +106,9 @@ def measure_all(
             if name in timing.rounds and name not in journal.answers:
                 try:
                     process = processes.get(name) or start(name, request)
-                    journal.keep_answer(name, _ask(name, request, process, settings, tell, extras))
+                    journal.require_same(name, process.opened)
+                    answer = _ask(name, request, process, settings, tell, extras, timing.before.temperature_c)
+                    journal.keep_answer(name, answer)
                 except ChildError as error:
                     errors[name] = str(error)
                 if name in processes:
@@ -117,17 +119,30 @@ def measure_all(
     return _conclude(requests, pictures, settings, timing, answers, errors)
 
 
-def _ask(name: str, request: Request, process: Process, settings: Settings, tell: OnProgress, extras: Extras) -> Answer:
+def _ask(
+    name: str,
+    request: Request,
+    process: Process,
+    settings: Settings,
+    tell: OnProgress,
+    extras: Extras,
+    before_c: Optional[float],
+) -> Answer:
     """Return what one file's process says of memory, parts and pictures, and what else is asked for."""
+    spells = None
+    if extras.sustained_s is not None:
+        # Before all cores classify: it begins as warm as the turns did, where there is a sensor to tell.
+        tell(name, "cooling down", 0, 1)
+        cool_down(before_c)
+        tell(name, "sustained", 0, 1)
+        spells = process.sustain(extras.sustained_s)
     answer = process.finish(lambda stage, done, total: tell(name, stage, done, total))
+    answer["sustained"] = spells
     if extras.mlperf:
         answer["streams"] = []
         for number in range(2):
             tell(name, "single stream", number, 2)
             answer["streams"].append(process.stream(LEAST_RUNS, LEAST_S))
-    if extras.sustained_s is not None:
-        tell(name, "sustained", 0, 1)
-        answer["sustained"] = {"s": extras.sustained_s, "windows_p50_ms": process.sustain(extras.sustained_s)}
     process.close()
     if extras.thread_counts:
         tell(name, "threads", 0, 1)
@@ -163,7 +178,7 @@ def _measurement(
     load, before, after = timing.loads[name], timing.before, timing.after
     drift = drift_of(rounds, seed)
     streams = [StreamPass(Percentiles(**each["latency"]), each["duration_s"]) for each in answer.get("streams", ())]
-    right, spells = answer["top5_right"], answer.get("sustained")
+    right, spells = answer["top5_right"], answer["sustained"]
     return Measurement(
         **_times(timing.opened[name], rounds, seed),
         confusion=answer["confusion"],
@@ -177,7 +192,7 @@ def _measurement(
         steal_share=_known(load.steal_share, before.steal_share, after.steal_share),
         throttled=throttled_between(before, after),
         thread_sweep=_sweep(answer.get("threads"), seed, span),
-        sustained=None if spells is None else compare_windows(spells["s"], spells["windows_p50_ms"], seed, span),
+        sustained=None if spells is None else compare_windows(Spells(**spells), seed, span),
         mlperf=SingleStream((streams[0], streams[1])) if streams else None,
         energy_mj=timing.energy_mj[name],
         cost=_cost(answer["cost"]),

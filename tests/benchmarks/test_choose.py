@@ -33,7 +33,10 @@ def test_of_files_that_chance_may_have_parted_the_fastest_is_chosen(report):
     assert [each.file.name for each in choice.equal] == ["middle.tflite"]
     text = "\n".join(choice.lines())
     assert text.startswith("chosen: small.tflite: top-1 85.0 % (82.7 to 87.1), p90 11.0 ms, 500 kB\n")
-    assert "not distinguishable in top-1 on these 1000 pictures, and no faster:\n  middle.tflite: +0.3 points (" in text
+    assert (
+        "not distinguishable in top-1 on these 1000 pictures; slower than the fastest of these, or no smaller than the "
+        "chosen:\n  middle.tflite: +0.3 points ("
+    ) in text
 
 
 def test_the_next_better_is_the_most_affordable_one(report):

@@ -45,6 +45,10 @@ def test_what_was_measured_comes_back_and_reproduces_itself(model, pictures, tmp
     assert choose(again, Budget(max_kb=5000)).chosen is not None
 
 
+def ratio(low, middle, high):
+    return {"ratio": middle, "ratio_low": low, "ratio_high": high, "rounds": 6}
+
+
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
@@ -63,6 +67,17 @@ def test_what_was_measured_comes_back_and_reproduces_itself(model, pictures, tmp
         (["files", 0, "measured", "open_ms"], 10**400, "files[0].measured.open_ms is too large"),
         (["files", 0, "measured", "first_ms"], float("inf"), "Infinity is no number"),
         (["files", 0, "measured", "confusion", "red", "red"], 10**400, "confusion.red.red is too large"),
+        (["files", 0, "measured", "round_p50_ms"], [0], "files[0].measured.round_p50_ms must be more than 0 ms, got 0"),
+        (["files", 0, "measured", "round_p50_ms"], [2, -1], "round_p50_ms must be more than 0 ms, got -1"),
+        (
+            ["noise_floor"],
+            ratio(0, 1, 2),
+            "noise_floor: ratio_low, ratio and ratio_high must be more than 0 and ascend",
+        ),
+        (["noise_floor"], ratio(-1, 1, 2), "noise_floor: ratio_low, ratio and ratio_high must be more than 0"),
+        (["noise_floor"], ratio(0.9, 0.8, 2), "must be more than 0 and ascend, got 0.9, 0.8, 2"),
+        (["noise_floor"], ratio(0.9, 1, 0.95), "must be more than 0 and ascend, got 0.9, 1, 0.95"),
+        (["files", 0, "measured", "drift"], ratio(0, 1, 2), "files[0].measured.drift: ratio_low"),
         (["pictures", "labels"], [1], "pictures.labels[0] must be a text, got 1"),
     ],
 )

@@ -72,6 +72,7 @@ def test_the_record_is_json_with_documented_keys(report):
             "edgevision",
             "created",
             "command",
+            "resumed",
             "conditions",
             "pictures",
             "settings",

@@ -79,6 +79,27 @@ def test_each_int8_file_is_held_against_the_float_one_of_its_network_and_format(
     assert not_faster(read_report(tmp_path)) == found
 
 
+def test_without_a_count_of_multiplications_only_the_name_tells_the_network(make_report, measurement):
+    """ONNX: another network's float file may be the only one there is."""
+    found = measurement(CONFUSION)
+    report = make_report(
+        ("large.float32.onnx", "onnx", "float32", 9, timed(found, 2)),
+        ("small.int8.onnx", "onnx", "int8", 9, timed(found, 4)),
+    )
+    assert not_faster(report) == {}
+    files = [dataclasses.replace(report.files[0], name="small.float32.onnx"), report.files[1]]
+    assert list(not_faster(dataclasses.replace(report, files=tuple(files)))) == ["small.int8.onnx"]
+
+
+def test_of_the_same_multiplications_a_single_float_file_needs_no_name(make_report, measurement):
+    found = measurement(CONFUSION)
+    report = make_report(
+        ("plain.tflite", "tflite", "float32", 9, timed(found, 2, cost=FLOAT)),
+        ("quantized.tflite", "tflite", "int8", 9, timed(found, 4, cost=INT8)),
+    )
+    assert not_faster(report)["quantized.tflite"].than == "plain.tflite"
+
+
 def test_of_few_rounds_nothing_is_explained(compared):
     files = [
         dataclasses.replace(file, measured=dataclasses.replace(file.measured, round_p50_ms=(1.0,) * 3))
