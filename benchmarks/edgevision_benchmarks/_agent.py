@@ -4,15 +4,16 @@ Each line on standard input is a question in JSON. It is answered by any number 
 program says meanwhile, then by one `{"result"}` or `{"error", "detail"}`:
 
     open      take the lock; what is there
-    receive   `blobs`: SHA-256 and size of each. Answered by those that are missing, whose bytes then follow in that
-              order without anything between, and by a second result
+    missing   `blobs`: SHA-256 and size of each: those that are not there
+    receive   `blobs`: their bytes follow the question at once, in this order and without anything between
     install   `wheels`: name and SHA-256; `own` of these, and `requirements`, are installed into the environment, which
               is made if need be; `offline`: from these wheels alone; `made_of`: what `open` then says is there
     run       `files`: name and SHA-256; `words`, `terminal`: run a program of the environment on these files
     purge     remove everything
 
-An error is the last answer. Standard input that ends or falls silent means that the connection is lost: the
-program that runs is killed with its children, whatever has become of the workstation.
+An error is the last answer. Standard input that ends or falls silent means that the connection is lost, and a signal
+that is to end this process ends it: the program that runs is killed with its children, whatever has become of the
+workstation.
 """
 
 from __future__ import annotations
@@ -130,6 +131,9 @@ class Agent:
     def open(self) -> dict[str, Any]:
         """Take the lock, which ends with this process, and say what is there."""
         self.place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        there = self.place.stat()
+        if there.st_uid != os.geteuid() or there.st_mode & 0o022:
+            raise Refused("unsafe", str(self.place))
         lock = (self.place / "lock").open("w")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -146,16 +150,19 @@ class Agent:
             "made_of": self._stamped().get("made_of"),
         }
 
-    def receive(self, blobs: Sequence[tuple[str, int]]) -> dict[str, Any]:
-        """Take in what is missing; a blob is whole, or it is not there."""
+    def missing(self, blobs: Sequence[tuple[str, int]]) -> dict[str, Any]:
+        """Say what is not there yet, if there is room for it."""
         sizes = {sha256: size for sha256, size in blobs if self._size(sha256) != size}
         needed, free = sum(sizes.values()), shutil.disk_usage(self.place).free
         if needed > free:
             raise Refused("full", f"{needed} bytes are to be copied, and {free} are free")
-        send(result={"missing": list(sizes)})
+        return {"blobs": list(sizes)}
+
+    def receive(self, blobs: Sequence[tuple[str, int]]) -> dict[str, Any]:
+        """Take in what follows; a blob is whole, or it is not there."""
         partial = self.place / "partial"
         try:
-            for sha256, size in sizes.items():
+            for sha256, size in blobs:
                 digest = hashlib.sha256()
                 with partial.open("wb") as file:
                     for piece in self.incoming.content(size):
@@ -203,6 +210,7 @@ class Agent:
         """Remove everything that was ever put here."""
         size_bytes = sum(path.lstat().st_size for path in self.place.rglob("*") if not path.is_dir())
         shutil.rmtree(self.place)
+        self._lock = None  # from here on another one may be at work here
         with contextlib.suppress(OSError):  # other caches are in it
             self.place.parent.rmdir()
         return {"size_bytes": size_bytes}
@@ -316,8 +324,12 @@ def send(**answer: Any) -> None:
 def main() -> int:
     """Serve; return 1 when the connection was lost."""
 
-    def stop(number: int, frame: object) -> NoReturn:
-        raise Lost
+    def stop(number: int, frame: object) -> None:
+        # Nothing is interrupted: from here on there is nobody to hear from, nor to tell.
+        nobody = os.open(os.devnull, os.O_RDWR)
+        os.dup2(nobody, 0)
+        os.dup2(nobody, 1)
+        os.close(nobody)
 
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, stop)

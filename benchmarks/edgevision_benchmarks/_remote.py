@@ -11,7 +11,7 @@ import shlex
 import shutil
 import sys
 import tempfile
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Callable, Optional, Union
@@ -136,11 +136,11 @@ class _Device:
     def copy(self, contents: Mapping[str, _Content], what: str = "files") -> None:
         """Copy what is not there yet, in one stream."""
         sizes = {sha256: _size(content) for sha256, content in contents.items()}
-        missing: list[str] = self._ask("copying", "receive", blobs=list(sizes.items()))["missing"]
+        missing: list[str] = self._ask("copying", "missing", blobs=list(sizes.items()))["blobs"]
         total = sum(sizes[sha256] for sha256 in missing)
         with _copy_bar(total) as advance:
-            self._connection.feed(_pieces([(contents[sha256], sizes[sha256]) for sha256 in missing], advance))
-            self._result("copying")
+            pieces = _pieces([(contents[sha256], sizes[sha256]) for sha256 in missing], advance)
+            self._ask("copying", "receive", pieces, blobs=[(sha256, sizes[sha256]) for sha256 in missing])
         copied = f"copied {len(missing)} of {len(sizes)} {what}, {size_text(total)}"
         self._say(copied if missing else f"nothing to copy: all {len(sizes)} {what} are there")
 
@@ -190,7 +190,7 @@ class _Device:
     def _say(self, line: str) -> None:
         print(f"{self._host}: {line}", file=sys.stderr)
 
-    def _ask(self, doing: str, do: str, **more: Any) -> dict[str, Any]:
+    def _ask(self, doing: str, do: str, pieces: Iterable[bytes] = (), **more: Any) -> dict[str, Any]:
         said = bytearray()
 
         def listen(stream: str, chunk: bytes) -> None:
@@ -201,15 +201,9 @@ class _Device:
                     self._say(line)
 
         try:
-            return self._connection.ask(doing, do, listen, **more)
+            return self._connection.ask(doing, do, listen, pieces, **more)
         except RefusedError as refused:
             raise self._explain(refused, _lines(said)) from None
-
-    def _result(self, doing: str) -> None:
-        try:
-            self._connection.result()
-        except RefusedError as refused:
-            raise self._explain(refused, []) from None
 
     def _explain(self, refused: RefusedError, log: list[str]) -> HostError:
         """Turn a refusal into a line that says what to do."""
@@ -224,6 +218,8 @@ class _Device:
             line = "another benchmark runs there; wait for it (one whose connection was lost ends within a minute)"
         elif refused.reason == "changed":
             line = "a file changed while it was copied; start again"
+        elif refused.reason == "unsafe":
+            line = f"{refused.detail} is another user's, or others may write there; remove it, or take that right away"
         elif refused.reason == "pip" and _UNREACHABLE.search(text):
             line = f"pip reached no package index from there ({detail}); give it a network, or wheels with --wheels DIR"
         elif refused.reason == "pip":
