@@ -8,6 +8,7 @@ import getpass
 import hashlib
 import json
 import os
+import re
 import select
 import shutil
 import signal
@@ -286,15 +287,19 @@ def test_only_what_is_not_there_is_copied(board: Board, things: Path, tmp_path: 
     write_picture(data / "test" / "dark" / "new.png", (fresh % 9, fresh >> 8 & 255, fresh >> 16), fresh % 251)
     (data / "test" / "red" / "broken.png").write_bytes(b"no picture")
     foreign = ["--labels", things / "names.txt", "--resize", "stretch", "--pixels", "0..1", "--json"]
-    done = board.run(things / "colors.tflite", things / "foreign.tflite", "--data", data, *foreign, *FAST)
-    assert done.returncode == 0, done.stderr
-    assert "copied 1 of 17 files" in done.stderr or "copied 4 of 17 files" in done.stderr  # the first time ever
+    bad = tmp_path / "bad.tflite"
+    bad.write_bytes(b"no file")
+    done = board.run(things / "colors.tflite", things / "foreign.tflite", bad, "--data", data, *foreign, *FAST)
+    assert done.returncode == 1, done.stderr
+    assert re.search("copied [1-5] of 18 files", done.stderr)  # by what an earlier run of the tests has left
     record = json.loads(done.stdout)
     assert (record["pictures"]["split"], record["pictures"]["count"]) == ("test", 14)
-    assert [row["name"] for row in record["files"]] == ["colors.tflite", "foreign.tflite"]
+    assert [row["error"] for row in record["files"][:2]] == [None, None]
+    assert str(bad) in record["files"][2]["error"]
     (skipped,) = record["pictures"]["skipped"]
     assert done.stderr.count(f"skipped: {skipped}") == 1
-    assert skipped.startswith("data/data/test/red/broken.png: ")
+    assert skipped.startswith(f"{data / 'test' / 'red' / 'broken.png'}: ")
+    assert done.stderr.count("broken.png") == 1
 
 
 def test_a_terminal_shows_the_progress_from_there(board: Board, things: Path) -> None:

@@ -40,6 +40,8 @@ from typing import IO, Any, NoReturn, Optional
 
 #: The workstation says something every few seconds.
 SILENCE_S = 60.0
+#: So long a blob stays that no run uses.
+_KEPT_S = 30 * 24 * 3600
 _CHUNK = 1 << 18
 
 
@@ -204,6 +206,9 @@ class Agent:
     def run(self, files: Mapping[str, str], words: Sequence[str], terminal: Optional[Sequence[int]]) -> dict[str, Any]:
         """Run a program of the environment where `files` are; `terminal`: columns and lines, where there is one."""
         folder = self._link("run/files", files)
+        for blob in self.blobs.iterdir():
+            if blob.stat().st_mtime < time.time() - _KEPT_S:
+                blob.unlink()
         return {"code": self._call([str(self.environment / "bin" / words[0]), *words[1:]], folder, terminal)}
 
     def purge(self) -> dict[str, Any]:
@@ -240,6 +245,7 @@ class Agent:
         for entry, sha256 in files.items():
             path = folder / entry
             path.parent.mkdir(parents=True, exist_ok=True)
+            os.utime(self.blobs / sha256)  # it is used
             os.link(self.blobs / sha256, path)
         return folder
 

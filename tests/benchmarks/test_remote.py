@@ -9,6 +9,7 @@ import argparse
 import contextlib
 import fcntl
 import hashlib
+import io
 import json
 import os
 import signal
@@ -23,6 +24,8 @@ from typing import Any
 import pytest
 
 from edgevision_benchmarks import _remote, _ssh, command
+from edgevision_benchmarks._measure import _DEFAULT, Candidate, Prepared
+from edgevision_benchmarks._report import FileResult
 
 #: What `_remote` passes on in another form, or does here.
 MADE_TO_FIT = {"files", "data", "json", "labels", "thread_sweep"}
@@ -187,6 +190,58 @@ def test_a_place_that_others_may_write_to_is_refused(agent):
     there.place.chmod(0o770)
     assert there.ask("open") == {"error": "unsafe", "detail": str(there.place)}
     assert not list(there.place.iterdir())
+
+
+def test_what_no_run_uses_is_removed_in_the_end(agent):
+    there = agent()
+    there.ask("open")
+    for name in ("used", "unused", "new"):
+        (there.place / "blobs" / name).write_text(name)
+        if name != "new":
+            os.utime(there.place / "blobs" / name, (0, 0))
+    there.install("cat a")
+    assert there.ask("run", files={"a": "used"}, words=["program"], terminal=None) == {"stdout": "used"}
+    assert {path.name for path in (there.place / "blobs").iterdir()} == {"used", "new"}
+
+
+SAID = b"colors: measured\nskipped: data/a.png: no picture\nlate\nedgevision-benchmark: error: no\r\n"
+
+
+@pytest.mark.parametrize("size", [1, 7, 40, 1000])
+def test_last_lines_are_found_however_they_come_in(size):
+    shown = io.BytesIO()
+    screen = _remote._Screen(shown)
+    for place in range(0, len(SAID), size):
+        screen.show(SAID[place : place + size])
+    assert shown.getvalue() == b"colors: measured\n"
+    assert screen.finish() == "no"
+    assert shown.getvalue() == b"colors: measured\nlate\n"
+
+
+def test_what_only_began_like_a_last_line_is_shown():
+    shown = io.BytesIO()
+    screen = _remote._Screen(shown)
+    screen.show(b"one s")
+    assert shown.getvalue() == b"one "
+    screen.show(b"tone, edgevision-")
+    assert shown.getvalue() == b"one stone, "
+    assert screen.finish() == ""
+    assert shown.getvalue() == b"one stone, edgevision-"
+
+
+@pytest.mark.parametrize("split", ["test", None])
+def test_names_are_those_from_here(tmp_path, split):
+    home = tmp_path / "photos" / (split or "")
+    rows = [FileResult(f"out/{name}", name, 1, "") for name in ("a.onnx", "a.onnx.tflite")]
+    ready = Prepared([Candidate(row) for row in rows], _DEFAULT, home, split, [], [])
+    here = _remote._names_here(ready, argparse.Namespace(data=tmp_path / "photos"))
+    there = f"data/photos/{split}/red/a.png" if split else "data/photos/red/a.png"
+    assert here(f"{there}: cut short") == f"{home / 'red' / 'a.png'}: cut short"
+    assert here("data/photos: empty") == f"{tmp_path / 'photos'}: empty"
+    assert (
+        here("files/a.onnx.tflite is no file, nor is files/a.onnx") == "out/a.onnx.tflite is no file, nor is out/a.onnx"
+    )
+    assert here(f"/run/files/{there}") == f"/run/files/{there}"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
