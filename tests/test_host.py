@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import getpass
+import hashlib
 import json
 import os
+import re
 import select
 import shutil
 import signal
@@ -24,8 +26,10 @@ import cv2
 import numpy as np
 import pytest
 
+from edgevision_benchmarks import _ssh
+from edgevision_benchmarks._remote import _Device
 from edgevision_benchmarks._wheels import pack_wheel
-from edgevision_device import Metadata, Normalization, seal
+from edgevision_device import HostError, Metadata, Normalization, seal
 
 COLORS = {"red": (200, 20, 20), "green": (20, 200, 20), "blue": (20, 20, 200), "dark": (5, 5, 5)}
 FAST = ("--runs", "2", "--warmup", "0")
@@ -283,15 +287,19 @@ def test_only_what_is_not_there_is_copied(board: Board, things: Path, tmp_path: 
     write_picture(data / "test" / "dark" / "new.png", (fresh % 9, fresh >> 8 & 255, fresh >> 16), fresh % 251)
     (data / "test" / "red" / "broken.png").write_bytes(b"no picture")
     foreign = ["--labels", things / "names.txt", "--resize", "stretch", "--pixels", "0..1", "--json"]
-    done = board.run(things / "colors.tflite", things / "foreign.tflite", "--data", data, *foreign, *FAST)
-    assert done.returncode == 0, done.stderr
-    assert "copied 1 of 17 files" in done.stderr or "copied 4 of 17 files" in done.stderr  # the first time ever
+    bad = tmp_path / "bad.tflite"
+    bad.write_bytes(b"no file")
+    done = board.run(things / "colors.tflite", things / "foreign.tflite", bad, "--data", data, *foreign, *FAST)
+    assert done.returncode == 1, done.stderr
+    assert re.search("copied [1-5] of 18 files", done.stderr)  # by what an earlier run of the tests has left
     record = json.loads(done.stdout)
     assert (record["pictures"]["split"], record["pictures"]["count"]) == ("test", 14)
-    assert [row["name"] for row in record["files"]] == ["colors.tflite", "foreign.tflite"]
+    assert [row["error"] for row in record["files"][:2]] == [None, None]
+    assert str(bad) in record["files"][2]["error"]
     (skipped,) = record["pictures"]["skipped"]
     assert done.stderr.count(f"skipped: {skipped}") == 1
-    assert skipped.startswith("data/data/test/red/broken.png: ")
+    assert skipped.startswith(f"{data / 'test' / 'red' / 'broken.png'}: ")
+    assert done.stderr.count("broken.png") == 1
 
 
 def test_a_terminal_shows_the_progress_from_there(board: Board, things: Path) -> None:
@@ -388,11 +396,73 @@ STRANGER = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEjjw0Wk8cTB1XcPm3yV4e7q1fXk7hT9
 def test_no_way_there(
     serve: Serve, python: Path, things: Path, tmp_path: Path, settings: dict[str, object], message: str
 ) -> None:
-    board = serve(tmp_path / "home", settings.pop("path", python), **settings)
+    board = serve(tmp_path / "home", **{"path": python, **settings})
     line = refused(board, things)
     assert "error: board: " in line
     assert message in line
     assert not list((tmp_path / "home").iterdir())
+
+
+def test_no_python3_is_not_a_matter_of_keys(serve: Serve, things: Path, tmp_path: Path) -> None:
+    board = serve(tmp_path / "home", Path("/nowhere"))
+    (board.home / ".bashrc").write_text("echo 'sh: .profile: Permission denied' >&2\n")
+    assert "it has no python3" in refused(board, things)
+
+
+def test_a_python3_that_does_not_start(serve: Serve, things: Path, tmp_path: Path) -> None:
+    write_script(tmp_path / "path" / "python3", "echo 'libpython3.so: Permission denied' >&2; exit 3")
+    assert "python3 does not start there (libpython3.so: " in refused(
+        serve(tmp_path / "home", tmp_path / "path"), things
+    )
+
+
+def test_a_login_that_says_edgevision(
+    serve: Serve, python: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board = serve(tmp_path / "home", python)
+    (board.home / ".bashrc").write_text(
+        "echo edgevision, kitchen; echo edgevision 3 9; echo edgevision 2 7 18 is old\n"
+    )
+    monkeypatch.setenv("PATH", board.variables()["PATH"])
+    with _ssh.Connection("board") as connection:
+        assert connection.ask("looking", "open")["place"] == str(board.place)
+
+
+def test_a_login_that_waits(serve: Serve, python: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    board = serve(tmp_path / "home", python)
+    (board.home / ".bashrc").write_text("read line\n")
+    monkeypatch.setenv("PATH", board.variables()["PATH"])
+    monkeypatch.setattr(_ssh, "_GREETING_S", 0.5)
+    with pytest.raises(HostError, match=r"no python3 answered there for 0\.5 s; `ssh board python3 -V` in a terminal"):
+        _ssh.Connection("board")
+    until(lambda: not board.processes(), "what runs there ends")
+
+
+def test_a_sign_of_life_is_no_part_of_a_file(
+    serve: Serve, python: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board = serve(tmp_path / "home", python)
+    monkeypatch.setenv("PATH", board.variables()["PATH"])
+    contents = {hashlib.sha256(content).hexdigest(): content for content in (b"one", b"two", bytes(2**21))}
+    with _ssh.Connection("board") as connection:
+        device = _Device(connection)
+        monkeypatch.setattr(_ssh, "_BEAT_S", 0.0)  # at every chance
+        device.copy(contents)
+        assert {path.name: path.read_bytes() for path in (board.place / "blobs").iterdir()} == contents
+        device.purge()
+
+
+def test_what_the_user_keeps_there_is_not_imported(
+    serve: Serve, python: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    board = serve(home, python, PYTHONPATH=str(home / "mine"))
+    (home / "mine").mkdir()
+    for path in (home / "json.py", home / "mine" / "select.py"):
+        path.write_text("raise SystemExit('imported')\n")
+    monkeypatch.setenv("PATH", board.variables()["PATH"])
+    with _ssh.Connection("board") as connection:
+        assert connection.ask("looking", "open")["place"] == str(board.place)
 
 
 def test_nobody_listens(serve: Serve, python: Path, things: Path, tmp_path: Path) -> None:
@@ -422,8 +492,9 @@ def test_a_python_without_venv(serve: Serve, python: Path, things: Path, tmp_pat
     for entry in library.iterdir():
         if entry.name not in ("ensurepip", "site-packages"):
             (mine / entry.name).symlink_to(entry)
-    write_script(tmp_path / "path" / "python3", f'PYTHONHOME={tmp_path}/prefix exec {python}/python3 "$@"')
-    line = refused(serve(tmp_path / "home", tmp_path / "path"), things)
+    (tmp_path / "prefix" / "bin").mkdir()
+    shutil.copy(os.path.realpath(sys.executable), tmp_path / "prefix" / "bin" / "python3")  # it looks beside itself
+    line = refused(serve(tmp_path / "home", tmp_path / "prefix" / "bin"), things)
     assert "its python3 has no venv; there: sudo apt install python3-venv" in line
 
 
@@ -456,7 +527,7 @@ def test_pictures_that_do_not_fit(serve: Serve, board: Board, python: Path, thin
     shutil.copytree(things / "data", data)
     (data / "red" / "large.bmp").write_bytes(bytes(2**21))
     with small_disk(tmp_path / "home" / ".cache", "1m"):
-        small.place.mkdir(parents=True)
+        small.place.mkdir(mode=0o700, parents=True)
         shutil.copy(board.place / "environment.json", small.place)
         (small.place / "environment").symlink_to(board.place / "environment")
         line = refused(small, things, "--data", data)
@@ -472,7 +543,8 @@ def test_without_a_network(serve: Serve, board: Board, python: Path, things: Pat
     (tmp_path / "wheels").mkdir()
     site = next(board.place.glob("environment/lib/python3*/site-packages"))
     for distribution in metadata.distributions(path=[str(site)]):
-        repack(distribution, tmp_path / "wheels")
+        if distribution.metadata["Name"] not in ("pip", "setuptools"):  # venv brings them
+            repack(distribution, tmp_path / "wheels")
     words = [things / "colors.tflite", "--data", things / "data", *FAST]
     done = lonely.run(*words, "--wheels", tmp_path / "wheels")
     assert done.returncode == 0, done.stderr
@@ -497,7 +569,7 @@ def repack(distribution: metadata.Distribution, folder: Path) -> None:
     path = folder / f"{name}-{distribution.version}-{tag}.whl"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for file in distribution.files or []:
-            if ".." not in file.parts and "__pycache__" not in file.parts and file.name != "INSTALLER":
+            if not {"..", "__pycache__", "tests", "INSTALLER"}.intersection(file.parts):
                 archive.write(distribution.locate_file(file), str(file))
 
 

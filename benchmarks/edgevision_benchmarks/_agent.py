@@ -4,15 +4,16 @@ Each line on standard input is a question in JSON. It is answered by any number 
 program says meanwhile, then by one `{"result"}` or `{"error", "detail"}`:
 
     open      take the lock; what is there
-    receive   `blobs`: SHA-256 and size of each. Answered by those that are missing, whose bytes then follow in that
-              order without anything between, and by a second result
+    missing   `blobs`: SHA-256 and size of each: those that are not there
+    receive   `blobs`: their bytes follow the question at once, in this order and without anything between
     install   `wheels`: name and SHA-256; `own` of these, and `requirements`, are installed into the environment, which
               is made if need be; `offline`: from these wheels alone; `made_of`: what `open` then says is there
     run       `files`: name and SHA-256; `words`, `terminal`: run a program of the environment on these files
     purge     remove everything
 
-An error is the last answer. Standard input that ends or falls silent means that the connection is lost: the
-program that runs is killed with its children, whatever has become of the workstation.
+An error is the last answer. Standard input that ends or falls silent means that the connection is lost, and a signal
+that is to end this process ends it: the program that runs is killed with its children, whatever has become of the
+workstation.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ from typing import IO, Any, NoReturn, Optional
 
 #: The workstation says something every few seconds.
 SILENCE_S = 60.0
+#: So long a blob stays that no run uses.
+_KEPT_S = 30 * 24 * 3600
 _CHUNK = 1 << 18
 
 
@@ -130,6 +133,9 @@ class Agent:
     def open(self) -> dict[str, Any]:
         """Take the lock, which ends with this process, and say what is there."""
         self.place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        there = self.place.stat()
+        if there.st_uid != os.geteuid() or there.st_mode & 0o022:
+            raise Refused("unsafe", str(self.place))
         lock = (self.place / "lock").open("w")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -146,16 +152,19 @@ class Agent:
             "made_of": self._stamped().get("made_of"),
         }
 
-    def receive(self, blobs: Sequence[tuple[str, int]]) -> dict[str, Any]:
-        """Take in what is missing; a blob is whole, or it is not there."""
+    def missing(self, blobs: Sequence[tuple[str, int]]) -> dict[str, Any]:
+        """Say what is not there yet, if there is room for it."""
         sizes = {sha256: size for sha256, size in blobs if self._size(sha256) != size}
         needed, free = sum(sizes.values()), shutil.disk_usage(self.place).free
         if needed > free:
             raise Refused("full", f"{needed} bytes are to be copied, and {free} are free")
-        send(result={"missing": list(sizes)})
+        return {"blobs": list(sizes)}
+
+    def receive(self, blobs: Sequence[tuple[str, int]]) -> dict[str, Any]:
+        """Take in what follows; a blob is whole, or it is not there."""
         partial = self.place / "partial"
         try:
-            for sha256, size in sizes.items():
+            for sha256, size in blobs:
                 digest = hashlib.sha256()
                 with partial.open("wb") as file:
                     for piece in self.incoming.content(size):
@@ -197,12 +206,16 @@ class Agent:
     def run(self, files: Mapping[str, str], words: Sequence[str], terminal: Optional[Sequence[int]]) -> dict[str, Any]:
         """Run a program of the environment where `files` are; `terminal`: columns and lines, where there is one."""
         folder = self._link("run/files", files)
+        for blob in self.blobs.iterdir():
+            if blob.stat().st_mtime < time.time() - _KEPT_S:
+                blob.unlink()
         return {"code": self._call([str(self.environment / "bin" / words[0]), *words[1:]], folder, terminal)}
 
     def purge(self) -> dict[str, Any]:
         """Remove everything that was ever put here."""
         size_bytes = sum(path.lstat().st_size for path in self.place.rglob("*") if not path.is_dir())
         shutil.rmtree(self.place)
+        self._lock = None  # from here on another one may be at work here
         with contextlib.suppress(OSError):  # other caches are in it
             self.place.parent.rmdir()
         return {"size_bytes": size_bytes}
@@ -232,6 +245,7 @@ class Agent:
         for entry, sha256 in files.items():
             path = folder / entry
             path.parent.mkdir(parents=True, exist_ok=True)
+            os.utime(self.blobs / sha256)  # it is used
             os.link(self.blobs / sha256, path)
         return folder
 
@@ -316,8 +330,12 @@ def send(**answer: Any) -> None:
 def main() -> int:
     """Serve; return 1 when the connection was lost."""
 
-    def stop(number: int, frame: object) -> NoReturn:
-        raise Lost
+    def stop(number: int, frame: object) -> None:
+        # Nothing is interrupted: from here on there is nobody to hear from, nor to tell.
+        nobody = os.open(os.devnull, os.O_RDWR)
+        os.dup2(nobody, 0)
+        os.dup2(nobody, 1)
+        os.close(nobody)
 
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, stop)

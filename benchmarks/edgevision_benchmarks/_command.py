@@ -92,7 +92,7 @@ def run(args: argparse.Namespace, data_name: Optional[str] = None) -> int:
         raise UsageError("--resume goes on with what was begun here; on another device it begins anew: leave it out")
     given = describe_foreign("foreign", args.labels, args.resize, args.pixels, args.color_order, args.logits)
     report = _measure(args, given, data_name)
-    for line in report.pictures.skipped if args.host is None else ():  # else it was said there
+    for line in report.pictures.skipped:
         print(f"skipped: {line}", file=sys.stderr)
     if args.json:
         sys.stdout.write(to_json(report))

@@ -11,10 +11,11 @@ import shlex
 import shutil
 import sys
 import tempfile
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
-from typing import Any, Callable, Optional, Union
+from typing import IO, Any, Callable, Optional, Union
 
 from edgevision_device import FileError, HostError, PictureError, UsageError
 
@@ -41,6 +42,7 @@ _CHUNK = 1 << 18
 _PIP_STEPS = ("Downloading", "Installing collected")
 _UNREACHABLE = re.compile(r"Retrying \(|NewConnectionError|name resolution|Network is unreachable")
 _ERROR = b"edgevision-benchmark: error: "
+_SKIPPED = b"skipped: "
 
 #: The bytes of a file, or where they are.
 _Content = Union[bytes, Path]
@@ -64,7 +66,8 @@ def benchmark_on(host: str, ready: Prepared, args: argparse.Namespace, data_name
         device = _Device(connection)
         device.set_up(_extras(ready, args.runtime, device.bits), offline)
         device.copy(contents)
-        text = device.run(files, _words(ready, args))
+        here = _names_here(ready, args)
+        text = device.run(files, _words(ready, args), here)
         if args.purge:
             try:
                 device.purge()
@@ -77,10 +80,14 @@ def benchmark_on(host: str, ready: Prepared, args: argparse.Namespace, data_name
             report = read_report(path)
         except FileError as error:
             raise HostError(f"{host}: what came back is no report ({error}); report this as a bug") from error
-    rows = tuple(dataclasses.replace(row, path=each.row.path) for row, each in zip(report.files, ready.candidates))
+    rows = tuple(
+        dataclasses.replace(row, path=each.row.path, error=row.error and here(row.error))
+        for row, each in zip(report.files, ready.candidates)
+    )
     if [row.sha256 for row in rows] != [each.row.sha256 for each in ready.candidates]:
         raise HostError(f"{host}: it measured other files than these; --purge removes what is damaged there")
-    pictures = dataclasses.replace(report.pictures, name=data_name or args.data)
+    skipped = tuple(map(here, report.pictures.skipped))
+    pictures = dataclasses.replace(report.pictures, name=data_name or args.data, skipped=skipped)
     return dataclasses.replace(
         report,
         files=rows,
@@ -94,6 +101,44 @@ def purge(host: str) -> None:
     """Remove everything from `host` that was ever put there."""
     with Connection(host) as connection:
         _Device(connection).purge()
+
+
+class _Screen:
+    """Shows what the command there says on stderr, up to its last lines, which are said here.
+
+    Args:
+        out: where it is shown.
+    """
+
+    def __init__(self, out: IO[bytes]) -> None:
+        self._out = out
+        self._held = b""
+        self._last = False
+
+    def show(self, chunk: bytes) -> None:
+        """Show what can be none of the last lines; a chunk may end anywhere."""
+        self._held += chunk
+        if not self._last:
+            starts = [place for place in map(self._held.find, (_ERROR, _SKIPPED)) if place >= 0]
+            self._last = bool(starts)
+            self._pass(min(starts) if starts else len(self._held) - self._begun())
+
+    def finish(self) -> str:
+        """Show what else was held back, and return the error; empty where there is none."""
+        before, _, error = self._held.partition(_ERROR)
+        self._held = b"".join(line for line in before.splitlines(True) if not line.startswith(_SKIPPED))
+        self._pass(len(self._held))
+        return error.decode(errors="replace").strip()
+
+    def _begun(self) -> int:
+        """Return how many bytes at the end may be the beginning of a last line."""
+        marks = (_ERROR[:size] for size in range(len(_ERROR))), (_SKIPPED[:size] for size in range(len(_SKIPPED)))
+        return max(len(mark) for mark in chain(*marks) if self._held.endswith(mark))
+
+    def _pass(self, size: int) -> None:
+        self._out.write(self._held[:size])
+        self._out.flush()
+        self._held = self._held[size:]
 
 
 class _Device:
@@ -136,27 +181,20 @@ class _Device:
     def copy(self, contents: Mapping[str, _Content], what: str = "files") -> None:
         """Copy what is not there yet, in one stream."""
         sizes = {sha256: _size(content) for sha256, content in contents.items()}
-        missing: list[str] = self._ask("copying", "receive", blobs=list(sizes.items()))["missing"]
+        missing: list[str] = self._ask("copying", "missing", blobs=list(sizes.items()))["blobs"]
         total = sum(sizes[sha256] for sha256 in missing)
         with _copy_bar(total) as advance:
-            self._connection.feed(_pieces([(contents[sha256], sizes[sha256]) for sha256 in missing], advance))
-            self._result("copying")
+            pieces = _pieces([(contents[sha256], sizes[sha256]) for sha256 in missing], advance)
+            self._ask("copying", "receive", pieces, blobs=[(sha256, sizes[sha256]) for sha256 in missing])
         copied = f"copied {len(missing)} of {len(sizes)} {what}, {size_text(total)}"
         self._say(copied if missing else f"nothing to copy: all {len(sizes)} {what} are there")
 
-    def run(self, files: Mapping[str, str], words: list[str]) -> bytes:
+    def run(self, files: Mapping[str, str], words: list[str], here: Callable[[str], str]) -> bytes:
         """Run `edgevision-benchmark` there, with its progress on our stderr, and return what it printed."""
-        printed, failed = bytearray(), bytearray()
+        printed, screen, error = bytearray(), _Screen(sys.stderr.buffer), ""
 
         def show(stream: str, chunk: bytes) -> None:
-            if stream == "stdout":
-                printed.extend(chunk)
-                return
-            # Its last line is our error, not to be said twice.
-            before, mark, after = (b"", b"", chunk) if failed else chunk.partition(_ERROR)
-            failed.extend(mark + after if mark or failed else b"")
-            sys.stderr.buffer.write(before if mark or failed else chunk)
-            sys.stderr.buffer.flush()
+            (printed.extend if stream == "stdout" else screen.show)(chunk)
 
         size = shutil.get_terminal_size()
         terminal = [size.columns, size.lines] if sys.stderr.isatty() else None
@@ -169,10 +207,11 @@ class _Device:
         except RefusedError as refused:
             raise self._explain(refused, []) from None
         finally:
+            error = screen.finish()
             if terminal and not ended:
                 sys.stderr.write("\x1b[?25h\n")  # the cursor, which its progress bar hides
-        if failed:
-            raise HostError(f"{self._host}: {failed[len(_ERROR) :].decode(errors='replace').strip()}")
+        if error:
+            raise HostError(f"{self._host}: {here(error)}")
         if code not in (0, 1):
             advice = "; most likely the system ran out of memory" if code == -9 else ""
             raise HostError(f"{self._host}: edgevision-benchmark ended there with code {code}{advice}")
@@ -190,7 +229,7 @@ class _Device:
     def _say(self, line: str) -> None:
         print(f"{self._host}: {line}", file=sys.stderr)
 
-    def _ask(self, doing: str, do: str, **more: Any) -> dict[str, Any]:
+    def _ask(self, doing: str, do: str, pieces: Iterable[bytes] = (), **more: Any) -> dict[str, Any]:
         said = bytearray()
 
         def listen(stream: str, chunk: bytes) -> None:
@@ -201,15 +240,9 @@ class _Device:
                     self._say(line)
 
         try:
-            return self._connection.ask(doing, do, listen, **more)
+            return self._connection.ask(doing, do, listen, pieces, **more)
         except RefusedError as refused:
             raise self._explain(refused, _lines(said)) from None
-
-    def _result(self, doing: str) -> None:
-        try:
-            self._connection.result()
-        except RefusedError as refused:
-            raise self._explain(refused, []) from None
 
     def _explain(self, refused: RefusedError, log: list[str]) -> HostError:
         """Turn a refusal into a line that says what to do."""
@@ -224,6 +257,8 @@ class _Device:
             line = "another benchmark runs there; wait for it (one whose connection was lost ends within a minute)"
         elif refused.reason == "changed":
             line = "a file changed while it was copied; start again"
+        elif refused.reason == "unsafe":
+            line = f"{refused.detail} is another user's, or others may write there; remove it, or take that right away"
         elif refused.reason == "pip" and _UNREACHABLE.search(text):
             line = f"pip reached no package index from there ({detail}); give it a network, or wheels with --wheels DIR"
         elif refused.reason == "pip":
@@ -266,6 +301,18 @@ def _files(ready: Prepared, args: argparse.Namespace) -> tuple[dict[str, _Conten
 def _data_folder(ready: Prepared, args: argparse.Namespace) -> str:
     # By its name a folder may be known as what a file was trained on: it must not get another one.
     return f"data/{(Path(args.data) if ready.split else ready.home).resolve().name or 'pictures'}"
+
+
+def _names_here(ready: Prepared, args: argparse.Namespace) -> Callable[[str], str]:
+    """Return what gives a text from there the names that files and pictures have here."""
+    folder = _data_folder(ready, args)
+    names = {f"files/{each.row.name}": each.row.path for each in ready.candidates}
+    names.update(
+        {folder: str(args.data), f"{folder}/{ready.split}/" if ready.split else f"{folder}/": f"{ready.home}/"}
+    )
+    longest_first = sorted(names, key=len, reverse=True)
+    known = re.compile(rf"(?<![\w./-])(?:{'|'.join(map(re.escape, longest_first))})")
+    return lambda text: known.sub(lambda found: names[found[0]], text)
 
 
 def _words(ready: Prepared, args: argparse.Namespace) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import re
 import select
@@ -26,16 +27,21 @@ _BEAT_S = 10.0
 _OLDEST = (3, 9)
 _AGENT = Path(__file__).with_name("_agent.py")
 
+#: Longer than sshd waits for a password.
+_GREETING_S = 180.0
+
 #: Says its version before it is given anything, on any Python 3 and under any shell; on a line of its own, whatever the
-#: login has said.
+#: login has said. `-I`: without what the user keeps in the home and in PYTHONPATH.
 _START = (
-    "exec python3 -c 'import sys,json;"
+    "exec python3 -I -c 'import sys,json;"
     r'print("\nedgevision",*sys.version_info[:3]);'
     "sys.stdout.flush();"
     'exec(json.loads(open(0,"rb",0,closefd=False).readline()))\''
 )
 
-#: What ssh says, in the order in which it is looked for; what it means, and what to do.
+_GREETING = re.compile(rb"edgevision (\d+) (\d+) (\d+)\s*")
+
+#: What ssh says where it fails itself, in the order in which it is looked for; what it means, and what to do.
 _CAUSES = {
     "REMOTE HOST IDENTIFICATION HAS CHANGED": (
         "its host key is not the one that it had before: find out why; only if it was set up anew, `ssh-keygen -R` "
@@ -111,24 +117,24 @@ class Connection:
     ) -> None:
         self.close()
 
-    def ask(self, doing: str, do: str, on_output: Optional[Output] = None, **more: Any) -> dict[str, Any]:
+    def ask(
+        self, doing: str, do: str, on_output: Optional[Output] = None, pieces: Iterable[bytes] = (), **more: Any
+    ) -> dict[str, Any]:
         """Ask one thing of `_agent` and wait for the result.
 
         Args:
             doing: what an error says it broke off in.
             do: the question, with `more`.
             on_output: given `stdout` or `stderr`, and what a program wrote there.
+            pieces: bytes that follow the question; nothing else is sent before they are.
 
         Raises:
             RefusedError: it cannot be done; nothing further can be asked.
             HostError: the connection is lost.
         """
         self._doing = doing
-        self._write(json.dumps({"do": do, **more}).encode() + b"\n")
-        return self.result(on_output)
-
-    def result(self, on_output: Optional[Output] = None) -> dict[str, Any]:
-        """Wait for the next result."""
+        if self._write(json.dumps({"do": do, **more}).encode() + b"\n"):
+            all(map(self._write, pieces))  # where nobody takes them any more, the answer says why
         while True:
             answer = json.loads(self._line())
             if "result" in answer:
@@ -138,12 +144,6 @@ class Connection:
             for stream, text in cast("Mapping[str, str]", answer).items():
                 if on_output is not None:
                     on_output(stream, text.encode("latin-1"))
-
-    def feed(self, pieces: Iterable[bytes]) -> None:
-        """Send bytes that the other end waits for; a refusal of it is found by asking for the result."""
-        for piece in pieces:
-            if not self._write(piece):
-                break
 
     def close(self) -> None:
         """Break off: the other end sees its standard input end, and ends what runs there."""
@@ -161,13 +161,13 @@ class Connection:
         return cast("IO[bytes]", self._ssh.stdin)
 
     def _greet(self) -> None:
-        words: list[bytes] = []
-        while words[:1] != [b"edgevision"]:  # a login may say something first
-            words = self._line().split()
-        version = tuple(int(word) for word in words[1:3])
+        end_s, found = time.monotonic() + _GREETING_S, None
+        while found is None:  # a login may say something first
+            found = _GREETING.fullmatch(self._line(end_s))
+        version = tuple(int(number) for number in found.groups())
         if version < _OLDEST:
             raise HostError(
-                f"{self.host}: its python3 is {b'.'.join(words[1:4]).decode()}, and 3.9 is the oldest that will do; "
+                f"{self.host}: its python3 is {'.'.join(map(str, version))}, and 3.9 is the oldest that will do; "
                 "update the system there, or put a newer python3 first on its PATH"
             )
         self._write(json.dumps(_AGENT.read_text(encoding="utf-8")).encode() + b"\n")
@@ -182,10 +182,16 @@ class Connection:
             return False
         return True
 
-    def _line(self) -> bytes:
+    def _line(self, end_s: float = math.inf) -> bytes:
         stdout = cast("IO[bytes]", self._ssh.stdout).fileno()
         while b"\n" not in self._held:
-            ready = select.select([stdout], [], [], _BEAT_S)[0]
+            left_s = end_s - time.monotonic()
+            if left_s <= 0:
+                raise HostError(
+                    f"{self.host}: no python3 answered there for {_GREETING_S:g} s; `ssh {self.host} python3 -V` in a "
+                    "terminal shows what the login waits for"
+                )
+            ready = select.select([stdout], [], [], min(_BEAT_S, left_s))[0]
             if self._heard_s is not None and time.monotonic() - self._heard_s >= _BEAT_S:
                 self._write(b"\n")
             chunk = os.read(stdout, 1 << 18) if ready else None
@@ -206,9 +212,13 @@ class Connection:
                 f"{self.host}: the connection broke off while {self._doing} ({last}); what ran there ends by itself, "
                 "and what was copied stays: start the same command again"
             )
+        if code == 127:
+            return HostError(f"{self.host}: it has no python3 ({last}); there: sudo apt install python3 python3-venv")
+        if code != 255:  # it is not ssh that failed
+            return HostError(
+                f"{self.host}: python3 does not start there ({last}); `ssh {self.host} python3 -V` shows more"
+            )
         for pattern, meaning in _CAUSES.items():
             if re.search(pattern, said):
                 return HostError(f"{self.host}: {meaning.format(host=self.host)} ({last})")
-        if code == 127:
-            return HostError(f"{self.host}: it has no python3 ({last}); there: sudo apt install python3 python3-venv")
         return HostError(f"{self.host}: ssh found no way there ({last})")
