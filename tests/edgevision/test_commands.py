@@ -89,7 +89,10 @@ def places(root: Path, paint: Paint, run: Run, exports: dict[str, Path], tmp_pat
         ("train {photos} --model slim --out a --zoom 2", "zoom must lie between 0 and 0.9, got 2.0"),
         ("export {run} --out a --recipes int9", "unknown recipe 'int9'; did you mean 'int8'?"),
         ("export {run} --out a --formats onxx", "unknown format 'onxx'; did you mean 'onnx'?"),
-        ("export {run} --out a --recipes int8x16 --formats onnx", "unknown onnx recipe 'int8x16'"),
+        (
+            "export {run} --out a --recipes int8x16 --formats onnx",
+            "int8x16 exists for .tflite only",
+        ),
         ("export efficientnet-lte0 --out a", "unknown model 'efficientnet-lte0'; did you mean 'efficientnet-lite0'?"),
         ("export {tmp}/absent.keras --out a", "no such model: {tmp}/absent.keras; give a run folder, a .keras or .h5"),
         ("export {tmp}/model.keras --out a", "does not say what its scores mean; give --labels FILE"),

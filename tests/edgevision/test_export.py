@@ -182,9 +182,11 @@ def test_what_is_no_model_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert refusal("absent.keras", out) == f"no such model: absent.keras; give {kinds}"
     assert "no such model: runs/absent" in refusal("runs/absent", out)
     assert f"{tmp_path} is neither a run folder nor a SavedModel; give {kinds}" in refusal(tmp_path, out)
-    for recipes, formats in ((["int9"], None), (None, ["tflight"]), (["int8x16"], ["onnx"])):
+    for recipes, formats in ((["int9"], None), (None, ["tflight"])):
         with pytest.raises(UsageError, match="did you mean '"):
             ExportOptions(formats, recipes)
+    with pytest.raises(UsageError, match=r"int8x16 exists for \.tflite only"):
+        ExportOptions(["onnx"], ["int8x16"])
     for count in (0, -1, 10**6):
         with pytest.raises(UsageError, match="calibration pictures must number 1 to 100000"):
             ExportOptions(calibration_pictures=count)

@@ -333,7 +333,7 @@ def test_a_file_of_somebody_else_takes_flags(
 
 
 def test_what_is_no_model_is_refused_before_anything_is_loaded(
-    run: Run, exports: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, exports: dict[str, Path], digits_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     nothing = Description()
@@ -356,7 +356,7 @@ def test_what_is_no_model_is_refused_before_anything_is_loaded(
     with pytest.raises(UsageError, match="--data is missing; only a run knows pictures of its own"):
         verify([int8], exports["three.float32.tflite"])
     with pytest.raises(UsageError, match=r"--layers compares with a Keras model or a \.tflite file"):
-        verify([int8], exports["three.float32.onnx"], str(tmp_path), layers=True)
+        verify([int8], exports["three.float32.onnx"], str(digits_folder), layers=True)
 
 
 @pytest.mark.parametrize(
