@@ -12,7 +12,7 @@ from ._batches import Changes, make_batches
 from ._features import compute, make_ready, run_frozen
 from ._fit import Phase, fit, prepare
 from ._networks import NETWORKS
-from ._progress import decoding_bar
+from ._progress import decoding_bar, say
 from ._transfer import as_classifier, make_head, split_before
 
 if TYPE_CHECKING:
@@ -186,6 +186,7 @@ class Job:
         cached: tuple[keras.Model, Mapping[str, Rows]] | None,
     ) -> Trained:
         """Make the classifier, and let it judge every part; features that are there are not computed again."""
+        say("measuring the accuracy of every part, writing the report")
         model = as_classifier(whole, self.options.model)
         if self.options.precision != "float32":
             cached = None  # the model that is saved computes its features in float32

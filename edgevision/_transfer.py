@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgevision_device import UsageError, require_known
+from edgevision_device import UsageError
 
 if TYPE_CHECKING:
     import keras
@@ -80,8 +80,10 @@ def freeze_before(model: keras.Model, name: str) -> None:
     """
     import keras
 
+    from ._looking._layers import find_known
+
     names = [layer.name for layer in model.layers]
-    require_known("layer", name, names)
+    find_known("layer", name, names)
     for place, layer in enumerate(model.layers):
         frozen = place < names.index(name) or isinstance(layer, keras.layers.BatchNormalization)
         layer.trainable = not frozen

@@ -56,8 +56,8 @@ def split_by_content(labels: Sequence[str], digests: Sequence[str], parts: Seque
         own = sorted({digest for each, digest in zip(labels, digests) if each == label})
         if len(own) < len(parts):
             raise DataError(
-                f"label {label!r} has {len(own)} different pictures; a split into {', '.join(parts)} needs "
-                f"at least {len(parts)}, and many more to mean something"
+                f"label {label!r} has too few different pictures, {len(own)}; a split into {', '.join(parts)} needs "
+                f"at least {len(parts)}, and many more to mean something: add some, or remove the folder"
             )
         held_out = list(parts[:0:-1])  # test, val: the lowest digests
         borders = [sum(_place(digest) < _SHARE * (count + 1) for digest in own) for count in range(len(held_out))]

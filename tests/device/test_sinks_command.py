@@ -116,6 +116,18 @@ def test_all_at_once_with_two_peers_that_are_down(tmp_path: Path, capsys: Any) -
     assert "web page: http://127.0.0.1:" in printed.err
 
 
+@pytest.mark.parametrize(("live", "kept"), [(False, 4), (True, 1)])
+def test_of_a_clip_every_change_of_label_is_a_snapshot(live: bool, kept: int, tmp_path: Path) -> None:
+    (sink,) = (each for each in open_sinks(parsed("--snapshots", "c"), context_of([], live=live)))
+    for number, label in enumerate(("cat", "dog", "dog", "cat", "dog")):
+        picture = np.full((48, 64, 3), 90, np.uint8)
+        sink.write(
+            fakes.result_of(number, label=label, picture=picture, changed=number in (1, 3, 4), captured_s=number)
+        )
+    sink.close()
+    assert len(list((tmp_path / "c").rglob("*.jpg"))) == kept
+
+
 def test_others_get_a_page_with_a_token_only(capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     for sink in open_sinks(parsed("--web", "0.0.0.0:0"), context_of([])):
         sink.close()

@@ -201,7 +201,9 @@ GOOD = "7,1,2,3,4\n8,5,6,7,8\n"
         pytest.param(f"label,a,b,c,d\n{GOOD}a/b,1,2,3,4\n", ", line 4: the label 'a/b' cannot name a fol", id="slash"),
         pytest.param(f"label,a,b,c,d\n{GOOD}..,1,2,3,4\n", ", line 4: the label '..' cannot name a folder", id="dot"),
         pytest.param("label,a,b,c,d\n7,1,2,3,4\n", " holds one label only, '7'; a classifier needs at le", id="one"),
-        pytest.param(f"label,a,b,c,d\n{GOOD}", "label '7' has 1 different pictures; a split into train", id="too few"),
+        pytest.param(
+            f"label,a,b,c,d\n{GOOD}", "label '7' has too few different pictures, 1; a split into train", id="too few"
+        ),
         pytest.param(b"label,a,b,c,d\n" + GOOD.encode() + b"\xff,1,2,3,4\n", ", line 4: no UTF-8 (", id="Latin-1"),
         pytest.param(b"PK\x03\x04\x14\xff\xfe", " is no CSV file in UTF-8 (", id="zip"),
         pytest.param(gzip.compress(b"label,a,b,c,d\n" * 9)[:-12], "cannot read ", id="gzip cut short"),

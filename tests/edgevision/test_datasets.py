@@ -208,11 +208,11 @@ def test_bad_layouts_are_one_line(paint: Paint, tmp_path: Path) -> None:
     assert "holds no folders; expected" in refusal(tmp_path / "empty")
     assert "holds one label only, 'ant'" in refusal(paint(tmp_path / "one", {"ant": 5}))
     assert "label 'bee' is empty: no pictures in" in refusal(paint(tmp_path / "hollow", {"ant": 5, "bee": 0}))
-    assert "label 'bee' has 2 different pictures; a split into train, val, test needs at least 3" in refusal(
+    assert "label 'bee' has too few different pictures, 2; a split into train, val, test needs at least 3" in refusal(
         paint(tmp_path / "few", {"ant": 5, "bee": 2})
     )
     paint(tmp_path / "lone" / "train", {"ant": 5, "bee": 1})
-    assert "label 'bee' has 1 different pictures; a split into train, val needs at least 2" in refusal(
+    assert "label 'bee' has too few different pictures, 1; a split into train, val needs at least 2" in refusal(
         tmp_path / "lone"
     )
     file = tmp_path / "file.txt"

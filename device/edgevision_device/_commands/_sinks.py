@@ -45,7 +45,7 @@ def add_sink_arguments(parser: argparse.ArgumentParser) -> None:
     add("--snapshots", metavar="DIR", help="keep pictures whose label changed, by label, or is unsure, in DIR/unsure")
     add("--snapshot-below", type=float, default=0.5, metavar="SCORE", help="unsure is below this (default: 0.5)")
     add("--snapshot-limit", type=int, default=1000, metavar="N", help="the most pictures in DIR (default: 1000)")
-    add("--snapshot-interval", type=float, default=2.0, metavar="S", help="at most one in S seconds (default: 2)")
+    add("--snapshot-interval", type=float, metavar="S", help="at most one in S seconds (default: 2 of what is live)")
     add(
         "--mqtt",
         metavar="URL",
@@ -148,7 +148,7 @@ def open_sinks(args: argparse.Namespace, context: SinkContext) -> list[Sink]:
             args.snapshots,
             below=args.snapshot_below,
             limit=args.snapshot_limit,
-            interval_s=args.snapshot_interval,
+            interval_s=args.snapshot_interval if args.snapshot_interval is not None else 2.0 if context.live else 0.0,
             say=_say,
         )
         behind(snapshots, waits=True)
@@ -205,7 +205,7 @@ def _check_numbers(args: argparse.Namespace) -> None:
         ),
         ("--snapshot-below", args.snapshot_below, "lie between 0 and 1", 0 <= args.snapshot_below <= 1),
         ("--snapshot-limit", args.snapshot_limit, "be at least 1", args.snapshot_limit >= 1),
-        ("--snapshot-interval", args.snapshot_interval, "be at least 0", args.snapshot_interval >= 0),
+        ("--snapshot-interval", args.snapshot_interval, "be at least 0", (args.snapshot_interval or 0) >= 0),
         ("--mqtt-every", args.mqtt_every, "be at least 0", args.mqtt_every is None or args.mqtt_every >= 0),
         ("--webhook-tries", args.webhook_tries, "be at least 1", args.webhook_tries >= 1),
     ):
