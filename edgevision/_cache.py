@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["VERSION", "Decoded", "cache_folder", "decode_all", "keep_pixels", "keep_record", "map_pixels", "resize_all"]
 
 #: Raised when decoding or preprocessing changes, so that old caches are not used.
-VERSION = 4
+VERSION = 5
 
 
 def cache_folder() -> Path:

@@ -82,11 +82,14 @@ def _resize(cv2: Any, picture: npt.NDArray[np.uint8], size_wh: tuple[int, int]) 
     # INTER_LINEAR, which reads two pixels each way, skips hardly any. `benchmarks/resize.py` measures it.
     while width > _SKIPS * size_wh[0] or height > _SKIPS * size_wh[1]:
         # Both ways at once where there is enough: 2 x 2 pixels take less time than 2 x 1.
-        halved = [(had + 1) // 2 if had >= 2 * wanted else had for had, wanted in zip((width, height), size_wh)]
-        # Between the halves of an odd side INTER_LINEAR drifts from averages to single pixels; cameras have even sides.
-        odd = any(had % 2 and half < had for had, half in zip((width, height), halved))
-        picture = cv2.resize(picture, halved, interpolation=cv2.INTER_AREA if odd else cv2.INTER_LINEAR)
-        width, height = halved
+        shrinks = [had >= 2 * wanted for had, wanted in zip((width, height), size_wh)]
+        # An odd side is made even first, else samples drift from averages to single pixels along it. Not by INTER_AREA,
+        # which computes in floats there: the pixels on a board would not be those of training.
+        even = [had + had % 2 if shrink else had for had, shrink in zip((width, height), shrinks)]
+        if even != [width, height]:
+            picture = cv2.resize(picture, even, interpolation=cv2.INTER_LINEAR)
+        width, height = (side // 2 if shrink else side for side, shrink in zip(even, shrinks))
+        picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_LINEAR)
     return picture if (width, height) == size_wh else cv2.resize(picture, size_wh, interpolation=cv2.INTER_LINEAR)
 
 

@@ -23,7 +23,7 @@ from edgevision._imagenet_files import NetworkFiles
 from edgevision._imagenet_meanings import imagenet_label, parse_means, read_meanings
 from edgevision._imagenet_record import ImagenetComparison, ImagenetRow, TopLabels
 from edgevision._networks import PRETRAINED, RANDOM, imagenet_labels
-from edgevision_benchmarks import Accuracy
+from edgevision_benchmarks import Accuracy, ms_text
 from edgevision_device import (
     Classifier,
     DataError,
@@ -182,7 +182,7 @@ def test_the_record_says_what_the_table_says(
     assert "top-5 %" not in printed
     row = next(line.split() for line in printed.splitlines() if line.strip().startswith(LITE))
     assert row[:6] == [LITE, "100.0", "70.1", "to", "100.0", "4,694,024"]
-    assert row[7:] == [f"{first['size_bytes']:,}", f"{first['p50_ms']:.3g}"]
+    assert row[7:] == [f"{first['size_bytes']:,}", ms_text(first["p50_ms"])]
     assert all(line in printed for line in comparison.remarks())
 
 
