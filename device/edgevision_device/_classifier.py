@@ -20,8 +20,9 @@ from ._runtimes import Runtime, open_runtime
 
 __all__ = ["Classifier", "Prediction"]
 
-#: The smallest normal float32. Not from numpy.finfo, which warns where a runtime has switched subnormal numbers off.
-_TINY = 1.17549435e-38
+#: A small normal float32. Where a runtime has switched subnormal numbers off, as tflite-runtime does on ARM, the very
+#: smallest becomes 0.
+_TINY = 1e-37
 
 
 @dataclass(frozen=True)
