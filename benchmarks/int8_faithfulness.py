@@ -10,7 +10,8 @@ photographs and drawings among tuxpaint's stamps. Each file computes with 8-bit 
 to the one before, and the last is what `edgevision export` writes. Crops of one photograph are alike, so that intervals
 of crops are narrower than they should be.
 
-LiteRT Quantizer is one more line. It does not always install beside TensorFlow, so give it a Python of its own:
+LiteRT Quantizer is one more line; `benchmarks/quantizers.py` compares it for the other recipes too. It does not always
+install beside TensorFlow, so give it a Python of its own:
 
     uv venv quantizer && uv pip install --python quantizer litert-quantizer
     python benchmarks/int8_faithfulness.py --quantizer-python quantizer/bin/python
@@ -127,18 +128,34 @@ QUANTIZE = """
 import sys
 import numpy as np
 try:
-    from litert_quantizer import quantizer, recipe
+    from litert_quantizer import algorithm_manager, quantizer, qtyping, recipe, recipe_manager
 except ModuleNotFoundError:
-    from ai_edge_quantizer import quantizer, recipe
-model, numbers, out = sys.argv[1:]
-quantizing = quantizer.Quantizer(model, recipe.static_wi8_ai8())
-rows = [{"pixels": row[np.newaxis]} for row in np.load(numbers)]
-quantizing.quantize(quantizing.calibrate({"serving_default": rows})).export_model(out, overwrite=True)
+    from ai_edge_quantizer import algorithm_manager, quantizer, qtyping, recipe, recipe_manager
+model, numbers, out, name = sys.argv[1:]
+if name == "float16":
+    manager = recipe_manager.RecipeManager()
+    manager.add_weight_only_config(
+        regex=".*",
+        operation_name=qtyping.TFLOperationName.ALL_SUPPORTED,
+        num_bits=16,
+        algorithm_key=algorithm_manager.AlgorithmName.FLOAT_CASTING,
+    )
+    chosen = manager.get_quantization_recipe()
+else:
+    chosen = getattr(recipe, name)()
+quantizing = quantizer.Quantizer(model, chosen)
+ranges = None
+if name.startswith("static"):
+    rows = [{"pixels": row[np.newaxis]} for row in np.load(numbers)]
+    ranges = quantizing.calibrate({"serving_default": rows})
+quantizing.quantize(ranges).export_model(out, overwrite=True)
 """
 
 
-def litert_file(python: str, source: SourceModel, calibration: np.ndarray, folder: Path) -> bytes | None:
-    """Quantize by LiteRT Quantizer, in a process of its own; None where it is not installed."""
+def litert_file(
+    python: str, source: SourceModel, calibration: np.ndarray, folder: Path, recipe: str = "static_wi8_ai8"
+) -> bytes | None:
+    """Quantize by a recipe of LiteRT Quantizer, in a process of its own; None where it is not installed."""
     from ai_edge_litert import schema_py_generated as schema
 
     parsed = unpack(source.float_tflite("numbers"))
@@ -152,7 +169,7 @@ def litert_file(python: str, source: SourceModel, calibration: np.ndarray, folde
     (folder / "float.tflite").write_bytes(pack(parsed))
     np.save(folder / "numbers.npy", normalize(source.metadata, pinned(calibration)))
     paths = [str(folder / name) for name in ("float.tflite", "numbers.npy", "quantized.tflite")]
-    done = subprocess.run([python, "-c", QUANTIZE, *paths], capture_output=True, text=True, check=False)
+    done = subprocess.run([python, "-c", QUANTIZE, *paths, recipe], capture_output=True, text=True, check=False)
     if done.returncode:
         if "ModuleNotFoundError" not in done.stderr:
             sys.exit(f"LiteRT Quantizer failed: {done.stderr.strip().splitlines()[-1]}")
@@ -176,9 +193,11 @@ def answers(model: bytes, pictures: dict[str, np.ndarray], source: SourceModel) 
     for kind, pixels in pictures.items():
         found: list[np.ndarray] = []
         for picture in pixels if taken["dtype"] == np.uint8 else normalize(source.metadata, pixels):
-            if taken["dtype"] == np.int8:
+            if taken["dtype"] in (np.int8, np.int16):
                 scale, zero_point = taken["quantization"]
-                picture = np.clip(np.rint(picture / scale) + zero_point, -128, 127).astype(np.int8)
+                limits = np.iinfo(taken["dtype"])
+                steps = np.rint(picture / scale) + zero_point
+                picture = np.clip(steps, limits.min, limits.max).astype(taken["dtype"])
             interpreter.set_tensor(taken["index"], picture[np.newaxis])
             interpreter.invoke()
             found.append(interpreter.get_tensor(given["index"])[0])
