@@ -23,7 +23,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 FOLDER = REPOSITORY / ".arm64"
 CODENAME, PYTHON = "bookworm", "3.11"  # Raspberry Pi OS of 2023, which most boards run
 QEMU = "qemu-aarch64-static"
-PROCESSOR = "cortex-a72"  # of the Raspberry Pi 4
+PROCESSOR = "cortex-a72"  # of the Raspberry Pi 4, unless QEMU_CPU names another
 UV_PLATFORM = "aarch64-manylinux_2_36"
 
 #: qemu 7.2 shows the host's /proc/cpuinfo. LiteRT 2.3.0 and ONNX Runtime 1.31 die of reading an x86-64's, which names
@@ -159,7 +159,7 @@ def make_program(program: Path, folder: Path) -> None:
     root = FOLDER / "root"
     program.parent.mkdir(parents=True)
     program.write_text(
-        f'#!/bin/sh\nexec {find_program(QEMU)} -cpu {PROCESSOR} -0 "{program}" -L "{root}" '
+        f'#!/bin/sh\nexec {find_program(QEMU)} -cpu "${{QEMU_CPU:-{PROCESSOR}}}" -0 "{program}" -L "{root}" '
         f'"{root}/usr/bin/python{PYTHON}" "$@"\n'
     )
     script = folder / "bin" / "edgevision-device"

@@ -1,7 +1,9 @@
 """What one Python, on one processor, makes of pictures: `python scores.py OUT.npz PICTURES.npz RUNTIME FILE…`.
 
 Writes `resized/<mode>/<picture>`, and for each file that the runtime reads `pixels/<file>/<picture>`, what
-preprocessing hands to the network, and `scores/<file>`, `(pictures, labels)`. Prints the versions as JSON.
+preprocessing hands to the network, and `scores/<file>`, `(pictures, labels)`. Of an int8 `.tflite` file also
+`tensors/<file>/<number>`, what each layer gives, `(pictures, …)`, its weights, `constants/<file>/<number>`, and of both
+the quantization, `scales/<file>/<number>` and `zeros/<file>/<number>`. Prints the versions and the layers as JSON.
 """
 
 from __future__ import annotations
@@ -9,15 +11,53 @@ from __future__ import annotations
 import json
 import platform
 import sys
+import warnings
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from edgevision_device import RESIZE_MODES, RUNTIMES, Classifier, preprocess
+from edgevision_device._runtimes import load_runtime
+
+#: Kind, inputs and output of a layer, as numbers of tensors.
+Layer = tuple[str, list[int], int]
 
 #: Neither is square, and neither divides most pictures: averaging and interpolation both count.
 SIZES_WH = ((224, 160), (37, 50))
+
+
+def keep_layers(file: Path, runtime: str, pixels: list[np.ndarray], made: dict[str, np.ndarray]) -> list[Layer]:
+    """Run a file so that the output of every layer can be read; return each layer's kind, inputs and output."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it is meant for debugging
+        interpreter = load_runtime(runtime).Interpreter(
+            model_content=file.read_bytes(), num_threads=1, experimental_preserve_all_tensors=True
+        )
+    interpreter.allocate_tensors()
+    layers = [
+        (each["op_name"], each["inputs"].tolist(), int(each["outputs"][0]))
+        for each in interpreter._get_ops_details()
+        if each["op_name"] != "DELEGATE"
+    ]
+    outputs = {layer[2]: [] for layer in layers}
+    (first,) = interpreter.get_input_details()
+    for each in pixels:
+        interpreter.set_tensor(first["index"], each)
+        interpreter.invoke()
+        for index, values in outputs.items():
+            values.append(interpreter.get_tensor(index)[0])
+    for details in interpreter.get_tensor_details():
+        index = details["index"]
+        if index in outputs:
+            made[f"tensors/{file.name}/{index}"] = np.stack(outputs[index])
+        elif any(index in layer[1] for layer in layers) and index != first["index"]:
+            made[f"constants/{file.name}/{index}"] = interpreter.get_tensor(index)
+        else:
+            continue
+        made[f"scales/{file.name}/{index}"] = details["quantization_parameters"]["scales"]
+        made[f"zeros/{file.name}/{index}"] = details["quantization_parameters"]["zero_points"]
+    return layers
 
 
 def main() -> None:
@@ -33,17 +73,17 @@ def main() -> None:
                     picture, (width, height), mode, picture_order="bgr"
                 )
     version = "none"
+    layers: dict[str, list[Layer]] = {}
     for file in map(Path, files):
         if runtime not in RUNTIMES[file.suffix[1:]]:
             continue
         classifier = Classifier(file, runtime=runtime, threads=1)
         version = classifier.runtime.version
-        scores: list[np.ndarray] = []
-        for name, picture in pictures.items():
-            pixels_nhwc = classifier.preprocess(picture)
-            made[f"pixels/{file.name}/{name}"] = pixels_nhwc
-            scores.append(classifier.run(pixels_nhwc))
-        made[f"scores/{file.name}"] = np.stack(scores)
+        pixels = {name: classifier.preprocess(picture) for name, picture in pictures.items()}
+        made |= {f"pixels/{file.name}/{name}": each for name, each in pixels.items()}
+        made[f"scores/{file.name}"] = np.stack([classifier.run(each) for each in pixels.values()])
+        if file.name.endswith(".int8.tflite"):
+            layers[file.name] = keep_layers(file, runtime, list(pixels.values()), made)
     np.savez(out, **made)  # type: ignore[arg-type]
     told = {
         "machine": platform.machine(),
@@ -51,6 +91,7 @@ def main() -> None:
         "opencv": cv2.__version__,
         "runtime": runtime,
         "version": version,
+        "layers": layers,
     }
     print(json.dumps(told))
 
