@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +26,7 @@ from ._onnx import convert_onnx
 from ._recipes import RECIPES, chosen
 from ._source import first_line
 from ._tflite import TfliteConversion
+from ._tflite_calibration import spread
 from ._tflite_flatbuffer import add_tflite_metadata
 from ._verify import Agreement, compare, require_agreement
 
@@ -33,6 +36,8 @@ if TYPE_CHECKING:
 
     import numpy as np
     import numpy.typing as npt
+
+    from edgevision_device import Metadata
 
     from ._source import Source
 
@@ -108,7 +113,8 @@ def export_model(
     Args:
         source: the model.
         out: folder for `<name>.<recipe>.tflite` and `<name>.<recipe>.onnx`.
-        verification: uint8 pixels `(n, height, width, 3)` on which every file is compared with the source.
+        verification: uint8 pixels `(n, height, width, 3)` on which every file is compared with the source, those whose
+            kernels are slow on `Recipe.most_verified` of them.
         calibration: pictures for int8. They should come from the training split.
         formats, recipes: which files; default all that the source can become.
         labelled: pictures of the val part, on which temperature and reject threshold of each file are fitted; None
@@ -141,40 +147,68 @@ def export_model(
         _require_input(source, "the fit of confidence", labelled.pixels_nhwc)
         check_max_error(labelled.max_error)
     expected = source.scores(verification)
-    pixels = calibration.pixels_nhwc if calibration else None
-    tflite = conversion or TfliteConversion(source, pixels)
+    tflite = conversion or TfliteConversion(source, calibration.pixels_nhwc if calibration else None)
     exported: list[ExportedFile] = []
-    for place, (format, recipe, target) in enumerate(plan):
-        on_start(f"{target.name} ({place + 1} of {len(plan)})" if len(plan) > 1 else target.name)
-        metadata = dataclasses.replace(
-            source.metadata,
-            recipe=recipe,
-            recipe_meaning=RECIPES[format][recipe].describe(),
-            calibrated_on=calibration.origin if calibration and RECIPES[format][recipe].calibrated else None,
-        )
+    # A file is verified while the next is converted, which leaves cores idle.
+    waiting: Callable[[], ExportedFile] | None = None
+    with ThreadPoolExecutor(1) as pool:
         try:
-            with quiet_native(keep=lambda line: False):  # what they print from C++ helps only their authors
-                if format == "tflite":
-                    model = add_tflite_metadata(tflite.convert(recipe), metadata)
-                else:
-                    model = convert_onnx(source, recipe, pixels)
-        except (EdgevisionError, OSError):
-            raise
-        except Exception as error:  # every step of a converter has errors of its own
-            reason = first_line(error)
-            raise FileError(
-                f"{target.name} cannot be made from this model: {reason}; leave it out with --formats or --recipes"
-            ) from error
-        content = seal(model, metadata, format)
-        # Verified under its temporary name: a file that fails is never seen under its own.
-        with writing(target) as temporary:
-            temporary.write_bytes(content)
-            agreement = compare(temporary, verification, expected)
-            require_agreement(target.name, recipe, agreement)
-            confidence = None if labelled is None else _fit(target.name, temporary, labelled)
-            size_bytes = temporary.stat().st_size
-        exported.append(ExportedFile(target, format, recipe, size_bytes, agreement, confidence))
+            for place, (format, recipe, target) in enumerate(plan):
+                on_start(f"{target.name} ({place + 1} of {len(plan)})" if len(plan) > 1 else target.name)
+                metadata = dataclasses.replace(
+                    source.metadata,
+                    recipe=recipe,
+                    recipe_meaning=RECIPES[format][recipe].describe(),
+                    calibrated_on=calibration.origin if calibration and RECIPES[format][recipe].calibrated else None,
+                )
+                with quiet_native(keep=lambda line: False):  # what they print from C++ helps only their authors
+                    before, waiting = waiting and pool.submit(waiting), None
+                    try:
+                        model = _convert(tflite, format, metadata, target.name)
+                    finally:
+                        if before is not None:
+                            exported.append(before.result())
+                content = seal(model, metadata, format)
+                waiting = partial(_write, target, format, recipe, content, verification, expected, labelled)
+        finally:  # files before one that fails are kept
+            if waiting is not None:
+                exported.append(waiting())
     return exported
+
+
+def _convert(conversion: TfliteConversion, format: str, metadata: Metadata, name: str) -> bytes:
+    """Return the model part of a file of that name."""
+    try:
+        if format == "tflite":
+            return add_tflite_metadata(conversion.convert(metadata.recipe), metadata)
+        return convert_onnx(conversion.source, metadata.recipe, conversion.calibration)
+    except (EdgevisionError, OSError):
+        raise
+    except Exception as error:  # every step of a converter has errors of its own
+        reason = first_line(error)
+        raise FileError(
+            f"{name} cannot be made from this model: {reason}; leave it out with --formats or --recipes"
+        ) from error
+
+
+def _write(
+    target: Path,
+    format: str,
+    recipe: str,
+    content: bytes,
+    verification: npt.NDArray[np.uint8],
+    expected: npt.NDArray[np.float32],
+    labelled: Labelled | None,
+) -> ExportedFile:
+    """Verify a file under its temporary name, so that one which fails is never seen under its own."""
+    chosen = spread(len(verification), RECIPES[format][recipe].most_verified or len(verification))
+    with writing(target) as temporary:
+        temporary.write_bytes(content)
+        agreement = compare(temporary, verification[chosen], expected[chosen])
+        require_agreement(target.name, recipe, agreement)
+        confidence = None if labelled is None else _fit(target.name, temporary, labelled)
+        size_bytes = temporary.stat().st_size
+    return ExportedFile(target, format, recipe, size_bytes, agreement, confidence)
 
 
 def _fit(name: str, path: Path, labelled: Labelled) -> ConfidenceFit:

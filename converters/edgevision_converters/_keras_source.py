@@ -140,40 +140,29 @@ class SourceModel:
 
     def float_tflite(self, takes: Takes) -> bytes:
         """Convert to a float32 `.tflite`; see `Source`."""
-        parsed = unpack(self._core_tflite if self._ends_early(takes) else self._tflite)
-        begin_tflite(parsed, takes, self.metadata.size_wh)
+        parsed = unpack(self._core_tflite)
+        begin_tflite(parsed, takes, self.metadata.size_wh, self._normalization(takes))
         compact(parsed)
         return pack(parsed)
 
     def float_onnx(self, takes: Takes) -> Any:
         """Convert to a float32 ONNX model; see `Source`."""
-        proto = copy.deepcopy(self._core_onnx if self._ends_early(takes) else self._onnx)
-        begin_onnx(proto, takes, self.metadata.size_wh)
+        proto = copy.deepcopy(self._core_onnx)
+        begin_onnx(proto, takes, self.metadata.size_wh, self._normalization(takes))
         return proto
 
-    def _ends_early(self, takes: Takes) -> bool:
-        """Say whether `pixels` are the numbers behind the normalization."""
-        return takes == "numbers" and folded(self.metadata)
+    def _normalization(self, takes: Takes) -> Normalization | None:
+        """Return what stands before `core`; None where the numbers behind it are taken."""
+        return None if takes == "numbers" and folded(self.metadata) else self.metadata.normalization
 
-    # Conversion takes seconds, and several recipes begin with the same.
-    @cached_property
-    def _tflite(self) -> bytes:
-        return self._to_tflite(self.model)
-
+    # Conversion takes seconds, and every recipe begins with it.
     @cached_property
     def _core_tflite(self) -> bytes:
-        return self._to_tflite(self.core)
-
-    @cached_property
-    def _onnx(self) -> Any:
-        return float_onnx(_function(self.model), self.metadata, self.layers)
+        return float_tflite(_function(self.core), self.metadata, self.layers, self.core)
 
     @cached_property
     def _core_onnx(self) -> Any:
         return float_onnx(_function(self.core), self.metadata, self.layers)
-
-    def _to_tflite(self, network: keras.Model) -> bytes:
-        return float_tflite(_function(network), self.metadata, self.layers, self.model)
 
 
 def _function(network: keras.Model) -> Callable[[Any], Any]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-__all__ = ["Calibrated", "quantize_16", "spread"]
+__all__ = ["Calibrated", "spread"]
 
 
 def spread(pictures: int, most: int) -> npt.NDArray[np.intp]:
@@ -45,8 +45,10 @@ class Calibrated:
     @classmethod
     def of(cls, model: bytes, numbers: npt.NDArray[np.float32]) -> Calibrated:
         """Run a model with one float32 input `(1, …)` on `numbers`."""
-        calibrator = _calibrator(model)
-        return cls(model, numbers, calibrator.calibrate(lambda: _rows(numbers)))
+        from tensorflow.lite.python.optimize import calibrator  # pyright: ignore[reportMissingImports]
+
+        watched = calibrator.Calibrator(calibrator.add_intermediate_tensors(model))
+        return cls(model, numbers, watched.calibrate(lambda: _rows(numbers)))
 
     @classmethod
     def within(
@@ -79,26 +81,22 @@ class Calibrated:
             self._ranged, input_data_type=tf.uint8, output_data_type=tf.float32, denylisted_nodes=set(in_float)
         )
 
+    def quantize_16(self) -> bytes:
+        """Quantize weights to int8 and activations to int16; input and output stay float32."""
+        import tensorflow as tf
+        from tensorflow.lite.python.optimize import calibrator  # pyright: ignore[reportMissingImports]
 
-def quantize_16(model: bytes, numbers: npt.NDArray[np.float32]) -> bytes:
-    """Quantize a float model's weights to int8 and its activations to int16; input and output stay float32.
-
-    Args:
-        model, numbers: see `Calibrated`.
-    """
-    import tensorflow as tf
-
-    types = {"activations_type": tf.int16, "bias_type": tf.int64}
-    # The older quantizer, which alone writes 16-bit activations, calibrates by itself.
-    return _calibrator(model).calibrate_and_quantize(
-        lambda: _rows(numbers), tf.float32, tf.float32, allow_float=False, **types
-    )
-
-
-def _calibrator(model: bytes) -> Any:
-    from tensorflow.lite.python.optimize import calibrator  # pyright: ignore[reportMissingImports]
-
-    return calibrator.Calibrator(calibrator.add_intermediate_tensors(model))
+        # The older quantizer, which alone writes 16-bit activations, calibrates by itself, here on no pictures: then it
+        # keeps the ranges that it finds in the model.
+        quantizer: Any = calibrator.Calibrator(self._ranged)
+        return quantizer.calibrate_and_quantize(
+            lambda: iter(()),
+            tf.float32,
+            tf.float32,
+            allow_float=False,
+            activations_type=tf.int16,
+            bias_type=tf.int64,
+        )
 
 
 def _rows(numbers: npt.NDArray[np.float32]) -> Iterator[list[npt.NDArray[np.float32]]]:

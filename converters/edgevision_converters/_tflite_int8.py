@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from ._correct import correct
 from ._operators import UnknownGraphError, activation_ranges
-from ._tflite_calibration import Calibrated, quantize_16, spread
+from ._tflite_calibration import Calibrated, spread
 from ._tflite_flatbuffer import pack, unpack
 
 if TYPE_CHECKING:
@@ -47,11 +48,7 @@ class Int8Quantizer:
             numbers: calibration pictures for its input, `(n, …)`.
             pixels: the same pictures in uint8.
         """
-        try:
-            calibrated = Calibrated.within(model, numbers, activation_ranges(model, numbers))
-        except UnknownGraphError:
-            calibrated = Calibrated.of(model, numbers)
-        return cls(calibrated, pixels)
+        return cls(_calibrated(model, numbers), pixels)
 
     def quantize(self, in_float: Sequence[str] = ()) -> bytes:
         """Quantize to int8 and fit the file to the float model.
@@ -79,7 +76,14 @@ def quantize_16_fitted(model: bytes, numbers: npt.NDArray[np.float32]) -> bytes:
     Returns:
         A flatbuffer with float32 input and output.
     """
-    return _fitted(quantize_16(model, numbers), model, numbers, numbers, exact=True)
+    return _fitted(_calibrated(model, numbers).quantize_16(), model, numbers, numbers, exact=True)
+
+
+def _calibrated(model: bytes, numbers: npt.NDArray[np.float32]) -> Calibrated:
+    try:
+        return Calibrated.within(model, numbers, activation_ranges(model, numbers))
+    except UnknownGraphError:
+        return Calibrated.of(model, numbers)
 
 
 def _fitted(
@@ -95,7 +99,9 @@ def _fitted(
     # Kernels with 16-bit activations are slow.
     chosen = spread(len(inputs), _COMPARED_16 if exact else _COMPARED)
     truth = _scores(model, numbers[chosen])
-    errors = [np.abs(_scores(each, inputs[chosen]) - truth).mean() for each in (unfitted, fitted)]
+    with ThreadPoolExecutor(2) as pool:
+        scores = pool.map(_scores, (unfitted, fitted), [inputs[chosen]] * 2)
+    errors = [np.abs(each - truth).mean() for each in scores]
     return fitted if errors[1] <= errors[0] else unfitted
 
 

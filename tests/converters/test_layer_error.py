@@ -140,7 +140,7 @@ def test_recipes_that_compute_in_float_have_no_steps(
     found = layer_errors(model_of(exported, f"patches.{recipe}.tflite"), float32, held_out.pixels[:4]).layers
     assert all(each.scale is each.rms_over_scale is None and not each.suspect for each in found)
     exact = [each.layer for each in found if each.snr_db == math.inf]
-    assert "normalization" in exact
+    assert "pixels/mul" in exact
     assert {each.layer for each in worst_layers(found, 99)} == {each.layer for each in found} - set(exact)
     noisy = [each for each in found if each.layer == "third"]
     assert 30 < noisy[0].snr_db < 100

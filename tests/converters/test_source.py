@@ -342,5 +342,4 @@ def test_a_network_is_converted_once_for_all_recipes_of_a_format(
     source = SourceModel.of(model, LABELS, name="once")
     files = export_model(source, tmp_path, verification=held_out.pixels[:4], calibration=calibration)
     assert len(files) == 10
-    # The whole, and the network behind the normalization, which int8 files start with.
-    assert sorted(made) == ["onnx", "onnx", "tflite", "tflite"]
+    assert sorted(made) == ["onnx", "tflite"]

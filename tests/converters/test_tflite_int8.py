@@ -11,7 +11,8 @@ from edgevision_converters import float_operators
 from edgevision_converters._correct import correct
 from edgevision_converters._operators import Flow, Linear, UnknownGraphError, activation_ranges, run_operator, walk
 from edgevision_converters._rounding import best_steps, covariance
-from edgevision_converters._tflite_calibration import Calibrated, quantize_16, spread
+from edgevision_converters._tflite_calibration import Calibrated, spread
+from edgevision_converters._tflite_edit import operator_name
 from edgevision_converters._tflite_flatbuffer import pack, unpack
 from edgevision_converters._tflite_int8 import Int8Quantizer, quantize_16_fitted
 
@@ -344,13 +345,37 @@ def test_pictures_are_spread_over_all() -> None:
 
 def test_sixteen_bit_files_are_fitted_too(network_bytes: bytes, calibration_pixels: npt.NDArray[np.uint8]) -> None:
     numbers = numbers_of(calibration_pixels)
-    plain, fitted = quantize_16(network_bytes, numbers), quantize_16_fitted(network_bytes, numbers)
+    plain, fitted = Calibrated.of(network_bytes, numbers).quantize_16(), quantize_16_fitted(network_bytes, numbers)
     others = numbers_of(drawn(60, seed=7))
     truth = run(network_bytes, others)
     errors = [float(np.abs(run(each, others) - truth).mean()) for each in (plain, fitted)]
     assert errors[1] < 0.8 * errors[0], errors
     # The plain C++ of the reference kernels reads scales and biases as the optimized ones do.
     assert np.abs(run(fitted, others, "BUILTIN_REF") - run(fitted, others)).max() < 0.1 * errors[1]
+
+
+def test_sixteen_bit_steps_come_from_the_ranges_of_each_activation(
+    network_bytes: bytes, calibration_pixels: npt.NDArray[np.uint8]
+) -> None:
+    """Also of the two that an ADD reads: TensorFlow's calibrator gives one of these the range of the sum."""
+    numbers = numbers_of(calibration_pixels)
+    graph = unpack(network_bytes).subgraphs[0]
+    most = {
+        graph.tensors[index].name: max(-low, high)
+        for index, (low, high) in activation_ranges(network_bytes, numbers).items()
+    }
+    quantized = unpack(quantize_16_fitted(network_bytes, numbers))
+    checked = set[str]()
+    for operator in quantized.subgraphs[0].operators:
+        kind = operator_name(quantized, operator)
+        tensor = quantized.subgraphs[0].tensors[operator.outputs[0]]
+        if kind in ("ADD", "CONV_2D", "DEPTHWISE_CONV_2D") and tensor.name in most:
+            assert tensor.quantization.scale[0] == pytest.approx(most[tensor.name] / 32767, rel=1e-3), (
+                kind,
+                tensor.name,
+            )
+            checked.add(kind)
+    assert checked == {"ADD", "CONV_2D", "DEPTHWISE_CONV_2D"}
 
 
 def test_biases_and_scales_of_sixteen_bit_files_are_what_kernels_take(

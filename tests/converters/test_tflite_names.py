@@ -55,9 +55,9 @@ def test_layers_called_like_operators_and_like_each_other() -> None:
     x = layers.Dense(2, activation="softmax", name="output")(x)
     assert described(keras.Model(inputs, x)) == [
         "CAST pixels -> pixels/cast",
-        "MUL pixels/cast normalization/mul/constant -> normalization/mul",
-        "ADD normalization/mul normalization/constant -> normalization",
-        "CONV_2D normalization conv_1/weights conv_1/bias -> conv_1",
+        "MUL pixels/cast pixels/mul/constant -> pixels/mul",
+        "ADD pixels/mul pixels/add/constant -> pixels/add",
+        "CONV_2D pixels/add conv_1/weights conv_1/bias -> conv_1",
         "CONV_2D conv_1 conv/weights conv/bias -> conv",
         "CONV_2D conv conv_1_1/weights conv_1_1/bias -> conv_1_1",
         "DEPTHWISE_CONV_2D conv_1_1 depthwise_conv2d/weights depthwise_conv2d/bias -> depthwise_conv2d",
@@ -86,7 +86,8 @@ def test_nested_models_shared_layers_and_layers_of_two_operators() -> None:
     scores = layers.Dense(2, activation="softmax", name="scores")(twice(twice(outer.outputs[0])))
     assert described(keras.Model(outer.inputs[0], scores)) == [
         "CAST pixels -> pixels/cast",
-        "DEPTHWISE_CONV_2D pixels/cast separable/depthwise_conv_2d/weights separable/depthwise_conv_2d/bias"
+        "MUL pixels/cast pixels/mul/constant -> pixels/mul",
+        "DEPTHWISE_CONV_2D pixels/mul separable/depthwise_conv_2d/weights separable/depthwise_conv_2d/bias"
         " -> separable/depthwise_conv_2d",
         "CONV_2D separable/depthwise_conv_2d separable/weights separable/bias -> separable",
         "MEAN separable mean/axes -> mean",
