@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import signal
 import sys
 import threading
@@ -112,7 +113,7 @@ def run(args: argparse.Namespace) -> int:
                 sinks.extend(written.enter_context(sink) for sink in open_sinks(args, context))
                 # Signals before that end the program at once; the end of one while sinks close is the same end.
                 opened.enter_context(stop)
-                manager.ready(f"{classifier.file.path.name}: running")
+                manager.ready(f"{os.path.basename(classifier.file.path)}: running")
                 began_s = time.monotonic()
                 ended = _pump(results, statistics, sinks, stop, manager)
                 # Else it ended because it was told to. Sinks take their time to close.
@@ -166,7 +167,7 @@ class _Fixed:
 
 def _file_record(classifier: Classifier) -> dict[str, Any]:
     return {
-        "file": str(classifier.file.path),
+        "file": classifier.file.path,
         "sha256": classifier.file.sha256,
         "runtime": classifier.runtime.name,
         "runtime_version": classifier.runtime.version,
