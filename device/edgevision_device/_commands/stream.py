@@ -120,6 +120,7 @@ def run(args: argparse.Namespace) -> int:
                 ended = ended and (args.seconds is None or time.monotonic() - began_s < args.seconds)
         finally:
             manager.stopping()
+            statistics.ended(source)
             summary = statistics.summary()
             ended = ended and summary.frames != args.frames
             for error in skipped:
