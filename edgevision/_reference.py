@@ -76,7 +76,11 @@ class Reference:
         if file.format != "tflite":
             return None
         # The tensors of a file of somebody else get the names that they get in files that are made from it.
-        return self.described.source(TfliteSource.read, file.path, file.path.stem) if file.foreign else file.model
+        return (
+            self.described.source(TfliteSource.read, Path(file.path), Path(file.path).stem)
+            if file.foreign
+            else file.model
+        )
 
     def scores(self, pictures: Pictures) -> npt.NDArray[np.float32]:
         """Return scores, float32 `(n, labels)`, without temperature."""

@@ -92,7 +92,7 @@ def verify(
     labels = check_reference(against, described)
     read = [read_file(path, described) for path in paths]
     for file in read:
-        _require_labels(file.path, file.metadata.labels, Path(against).resolve().name, labels)
+        _require_labels(Path(file.path), file.metadata.labels, Path(against).resolve().name, labels)
     reference = load_reference(against, described, threads)
     opened = [open_file(path, described, threads) for path in paths]
     for classifier in opened:
@@ -102,7 +102,7 @@ def verify(
             f"--layers compares with a Keras model or a .tflite file, and {reference.name} is an .onnx file; give the "
             "run or the model's file with --against"
         )
-    named = [(file.path.name, file.metadata) for file in read]
+    named = [(Path(file.path).name, file.metadata) for file in read]
     judged = judged_pictures(
         data, reference.metadata, named, reference.run, data_dir=data_dir, strict=strict, whole=whole
     )
@@ -130,7 +130,7 @@ class Judge:
         reference, pictures = self.reference, self.judged.pictures
         say(f"{len(pictures):,} {self.judged.part} pictures of {self.judged.data} through {len(opened) + 1} models")
         expected, source = self.answers
-        names = _names([classifier.file.path for classifier in opened])
+        names = _names([Path(classifier.file.path) for classifier in opened])
         scores = [scores_of(classifier, pictures, name) for classifier, name in zip(opened, names, strict=True)]
         for name, mine in zip(names, scores, strict=True):
             _require_finite(name, mine)
@@ -209,7 +209,7 @@ def _judge(
     right = int(source.right.sum())
     low, high = comparison.difference.interval
     return VerifiedFile(
-        path=file.path,
+        path=Path(file.path),
         name=name,
         format=file.format,
         metadata=classifier.metadata,

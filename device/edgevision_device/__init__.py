@@ -19,15 +19,18 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 
-# Public names are imported when the first of them is used: a command of the device imports the modules it needs only,
-# and reaches its first label sooner.
+#: Where a name is looked for, in turn: what labels a picture needs neither sources nor sinks.
+_PLACES = ("_classifier", "_pictures", "_public")
+
+
+# Public names are imported when they are used: a program that needs few of them reaches its first label sooner.
 def __getattr__(name: str) -> Any:
-    public = importlib.import_module("._public", __name__)  # `from . import` would ask this function for it
-    try:
-        value = globals()[name] = getattr(public, name)
-    except AttributeError:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
-    return value
+    for place in _PLACES:
+        module = importlib.import_module(f".{place}", __name__)  # `from . import` would ask this function for it
+        if name in module.__all__ or (name == "__all__" and place == _PLACES[-1]):
+            value = globals()[name] = getattr(module, name)
+            return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -8,7 +8,6 @@ import importlib
 import io
 import os
 import re
-import signal
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn, Optional, Protocol, Union, cast
@@ -50,7 +49,7 @@ def run_cli(
     words = sys.argv[1:] if argv is None else argv
     if words and words[0] in commands:
         commands = {words[0]: commands[words[0]]}
-    parser = _Parser(prog=prog, description=description, allow_abbrev=False)
+    parser = _Parser(prog=prog, description=description, formatter_class=_Help, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"{prog} {version}")
     if "" in commands:
         _declare(parser, "", _load(commands[""]))
@@ -58,7 +57,9 @@ def run_cli(
         subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
         for name, command in ((name, _load(command)) for name, command in commands.items()):
             help_line = (command.__doc__ or "").splitlines()[0]
-            subparser = subparsers.add_parser(name, help=help_line, description=help_line, allow_abbrev=False)
+            subparser = subparsers.add_parser(
+                name, help=help_line, description=help_line, formatter_class=_Help, allow_abbrev=False
+            )
             _declare(subparser, name, command)
     args = parser.parse_args(_joined(words))
     # The command as typed goes into reports, so that a stranger can repeat them.
@@ -121,6 +122,17 @@ class _Parser(argparse.ArgumentParser):
         return found, strangers
 
 
+class _Help(argparse.HelpFormatter):
+    """Knows how wide the terminal is without shutil, which argparse would import when an argument is declared."""
+
+    def __init__(self, prog: str) -> None:
+        try:
+            columns = int(os.environ.get("COLUMNS", 0)) or os.get_terminal_size(1).columns
+        except (ValueError, OSError):
+            columns = 80
+        super().__init__(prog, width=columns - 2)
+
+
 def _closest(got: str, known: Sequence[str], more: str = "") -> str:
     close = closest(got, known)
     return "" if close is None else f"; did you mean {close}{more}?"
@@ -137,6 +149,8 @@ def _declare(parser: argparse.ArgumentParser, name: str, command: Command) -> No
 
 
 def _report(prog: str, error: BaseException) -> int:
+    import signal
+
     if isinstance(error, KeyboardInterrupt):
         print(f"{prog}: interrupted", file=sys.stderr)
         return 128 + signal.SIGINT

@@ -19,10 +19,8 @@ import hashlib
 import io
 import json
 import os
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Optional
 
 from ._errors import DamagedFileError, FileError, ForeignFileError
@@ -36,6 +34,8 @@ _JSON = "edgevision.json"
 _LABELS = "labels.txt"
 _SEAL = "edgevision.seal"
 _SEAL_BYTES = 64
+#: Of a zip archive's end record, before its comment, which is the seal (APPNOTE.TXT 4.3.16).
+_END_BYTES = 22
 #: Field 14 of onnx.ModelProto, `metadata_props`, length-delimited (onnx/onnx.proto).
 _METADATA_PROPS = 14 << 3 | 2
 
@@ -45,7 +45,7 @@ class ModelFile:
     """A verified model file.
 
     Attributes:
-        path: where it came from.
+        path: where it came from, as it was given.
         format: `tflite` or `onnx`.
         model: the bytes for the runtime.
         metadata: what the file says about itself, or what the user said of a foreign one.
@@ -54,7 +54,7 @@ class ModelFile:
         foreign: edgevision did not write it, so nothing about its bytes or its input could be verified.
     """
 
-    path: Path
+    path: str
     format: str
     model: bytes
     metadata: Metadata
@@ -73,10 +73,12 @@ def seal(model: bytes, metadata: Metadata, format: str) -> bytes:
         tail += _onnx_entry(_SEAL, b"0" * _SEAL_BYTES)
         covered = tail[:-_SEAL_BYTES]
         return model + covered + hashlib.sha256(covered).hexdigest().encode()
+    import zipfile  # with what it imports, as long as the rest of this module; reading needs none of it
+
     buffer = io.BytesIO(model)
     labels = "".join(f"{label}\n" for label in metadata.labels).encode(errors="surrogateescape")
     with zipfile.ZipFile(buffer, "a", zipfile.ZIP_STORED) as archive:
-        # The JSON first: its name is the mark by which a copy that was cut short is known.
+        # The JSON first: its name is the mark by which a copy that was cut short is known, and the device looks there.
         for name, content in ((_JSON, encoded), (_LABELS, labels)):
             archive.writestr(zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0)), content)
         archive.comment = b"0" * _SEAL_BYTES
@@ -96,9 +98,10 @@ def read_model_file(path: str | os.PathLike[str], given: Optional[Metadata] = No
         ForeignFileError: edgevision did not write the file and `given` is missing.
         FileError: the file is missing, is no model file, or contradicts `given`.
     """
-    path = Path(path)
+    path = os.fsdecode(path)
     try:
-        content = path.read_bytes()
+        with open(path, "rb") as file:
+            content = file.read()
     except OSError as error:
         raise FileError(f"cannot read the model file {path}: {error.strerror}") from error
     format = _format_of(path, content)
@@ -130,12 +133,13 @@ def read_model_file(path: str | os.PathLike[str], given: Optional[Metadata] = No
     return ModelFile(path, format, model, Metadata.from_record(record), digest.hexdigest(), len(content))
 
 
-def _format_of(path: Path, content: bytes) -> str:
+def _format_of(path: str, content: bytes) -> str:
     if content[4:8] == b"TFL3":
         return "tflite"
-    if path.suffix.lower() == ".onnx":
+    suffix = os.path.splitext(path)[1].lower()
+    if suffix == ".onnx":
         return "onnx"
-    if path.suffix.lower() == ".tflite":
+    if suffix == ".tflite":
         raise DamagedFileError(
             f"{path} is no TFLite file (no TFL3 mark, {len(content)} bytes); copy or export it again"
         )
@@ -144,15 +148,24 @@ def _format_of(path: Path, content: bytes) -> str:
 
 def _tflite_record(content: bytes) -> Optional[tuple[dict[str, Any], int]]:
     """Return the JSON record and the length of the model part, or None where no archive ends the file."""
+
+    def number(at: int, size: int) -> int:
+        return int.from_bytes(content[at : at + size], "little")
+
+    # From the end: its record says where the directory is, whose first entry says where the JSON is, which comes first.
+    # Whether that is the archive that `seal` wrote, byte for byte, is for the seal to say.
+    end = len(content) - _SEAL_BYTES - _END_BYTES
+    if content[end : end + 4] != b"PK\5\6":
+        return None
+    directory = number(end + 16, 4)
+    size, start = number(directory + 24, 4), number(directory + 42, 4)
+    name_length, extra_length = number(start + 26, 2), number(start + 28, 2)
+    at = start + 30 + name_length + extra_length
+    if content[start : start + 4] != b"PK\3\4" or content[start + 30 : at] != _JSON.encode():
+        return None
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            # A flipped bit can turn a stored entry into a compressed one, and its bytes into a decompressor's input.
-            if archive.getinfo(_JSON).compress_type != zipfile.ZIP_STORED:
-                return None
-            record = _parse(archive.read(_JSON))
-            # The archive starts at its first local header; the directory gives its offset from the file's start.
-            start = min(info.header_offset for info in archive.infolist())
-    except (zipfile.BadZipFile, KeyError, ValueError, NotImplementedError, RuntimeError, EOFError, OSError):
+        record = _parse(content[at : at + size])
+    except (ValueError, RecursionError):
         return None
     return None if record is None else (record, start)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from pathlib import Path
 from typing import Any, Optional
 
 import numpy as np
@@ -25,7 +24,8 @@ def read_labels(path: str | os.PathLike[str]) -> tuple[str, ...]:
     """Read one label a line. Raises DataError when the file is missing, empty or not UTF-8, or repeats a label."""
     try:
         # Windows editors begin a file with a byte order mark, which is not part of the first label.
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+        with open(path, encoding="utf-8-sig") as file:
+            lines = file.read().splitlines()
     except OSError as error:
         raise DataError(f"cannot read the label file {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:

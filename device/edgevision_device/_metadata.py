@@ -159,8 +159,8 @@ class Metadata:
         require_known("color order", self.color_order, COLOR_ORDERS)
         if not self.labels:
             raise UsageError("a classifier needs labels, got none")
-        repeated, count = Counter(self.labels).most_common(1)[0]
-        if count > 1:
+        if len(set(self.labels)) < len(self.labels):
+            repeated, count = Counter(self.labels).most_common(1)[0]
             raise UsageError(f"label {repeated!r} stands {count} times among the labels; make each one unique")
         if len(self.size_wh) != 2 or min(self.size_wh) < 1:
             raise UsageError(f"input width and height must be positive, got {self.size_wh}")

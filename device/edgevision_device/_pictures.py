@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +14,10 @@ from ._encoded import inspect, is_tiff, turn_upright
 from ._errors import DataError, PictureError
 from ._preprocess import load_opencv
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 __all__ = [
-    "PICTURE_SUFFIXES",
     "LabelledPicture",
     "decode_picture",
     "find_labelled",
@@ -29,8 +29,7 @@ __all__ = [
 PICTURE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
 
-@dataclass(frozen=True)
-class LabelledPicture:
+class LabelledPicture(NamedTuple):
     """A picture file and the label that its folder's name gives it."""
 
     path: Path
@@ -40,7 +39,8 @@ class LabelledPicture:
 def read_picture(path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:
     """Decode a picture file; see `decode_picture`. Raises PictureError that names the file."""
     try:
-        content = Path(path).read_bytes()
+        with open(path, "rb") as file:
+            content = file.read()
     except OSError as error:
         raise PictureError(f"cannot read the picture {path}: {error.strerror}") from error
     try:
@@ -95,6 +95,8 @@ def find_pictures(path: str | os.PathLike[str]) -> list[Path]:
 
     Raises DataError if there is no such path or no picture below it.
     """
+    from pathlib import Path  # takes longer than the rest of this module, and one picture needs none of it
+
     path = Path(path)
     if path.is_file():
         return [path]
@@ -116,6 +118,8 @@ def find_labelled(folder: str | os.PathLike[str], labels: Optional[Sequence[str]
     Raises:
         DataError: no such folder, fewer than two labels, a label without pictures, or a label that `labels` lacks.
     """
+    from pathlib import Path
+
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(f"no such folder: {folder}; expected {folder}/<label>/<picture>")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Generator
+from typing import IO
 
 __all__ = ["quiet_native"]
 
@@ -36,7 +36,7 @@ def quiet_native(keep: Callable[[bytes], bool] = _no_greeting) -> Generator[None
     with contextlib.ExitStack() as stack:
         stack.callback(_held.release)
         try:
-            held = stack.enter_context(tempfile.TemporaryFile())
+            held = stack.enter_context(_scratch())
             saved = os.dup(2)
         except OSError:  # no place for temporary files, or no descriptor 2: a greeting does no harm
             yield
@@ -53,6 +53,15 @@ def quiet_native(keep: Callable[[bytes], bool] = _no_greeting) -> Generator[None
             for line in held:
                 if keep(line):
                     os.write(2, line)
+
+
+def _scratch() -> IO[bytes]:
+    """Open a file that has no name."""
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("stderr"), "w+b")
+    import tempfile  # not on Linux, where it would take longer than what it makes is needed for
+
+    return tempfile.TemporaryFile()
 
 
 def _flush() -> None:

@@ -12,7 +12,7 @@ from typing import Any, Optional
 import numpy as np
 import numpy.typing as npt
 
-from ._sources import Frame
+from ._sources import Frame, Source
 from ._statistics import Percentiles, TimeHistogram
 
 __all__ = ["STAGES", "StreamResult", "StreamStatistics", "StreamSummary"]
@@ -119,6 +119,8 @@ class StreamSummary:
         queued_mean: frames that stood ready when another was decided, on average: 0 where the loop waits for the
             source, 1 where the source waits for the loop; NaN for no frame.
         seconds: from the first capture to the last label.
+        clip_seconds: by the clip's own times, from the first frame that was labelled to the last; None where a frame
+            came from elsewhere, or from a clip that was replayed as a camera.
         fps: labels per second between the first label and the last; NaN for fewer than two frames.
         changes: how often what is shown changed.
         frame_changes: how often it would have changed had each frame spoken for itself.
@@ -133,6 +135,7 @@ class StreamSummary:
     still: int
     queued_mean: float
     seconds: float
+    clip_seconds: Optional[float]
     fps: float
     changes: int
     frame_changes: int
@@ -148,8 +151,9 @@ class StreamSummary:
 
     @property
     def flicker_per_minute(self) -> float:
-        """How often a minute what is shown changed; NaN where no time passed."""
-        return 60 * self.changes / self.seconds if self.seconds > 0 else math.nan
+        """How often a minute what is shown changed, of a clip by its own time; NaN where no time passed."""
+        seconds = self.seconds if self.clip_seconds is None else self.clip_seconds
+        return 60 * self.changes / seconds if seconds > 0 else math.nan
 
     def to_record(self) -> dict[str, Any]:
         """Return what goes into JSON. What could not be measured is null."""
@@ -159,6 +163,7 @@ class StreamSummary:
             "still": self.still,
             "queued_mean": _number(self.queued_mean),
             "seconds": _number(self.seconds),
+            "clip_seconds": None if self.clip_seconds is None else _number(self.clip_seconds),
             "fps": _number(self.fps),
             "changes": self.changes,
             "frame_changes": self.frame_changes,
@@ -221,6 +226,13 @@ class StreamStatistics:
             tally.frame_changes += frame_changed
         self._dropped, self._still = result.dropped, result.still
 
+    def ended(self, source: Source) -> None:
+        """Count what the source has left out since the last result because the picture did not move."""
+        with self._lock:
+            if self._slots:
+                self._slots[-1].still += source.still - self._still
+        self._still = source.still
+
     def summary(self) -> StreamSummary:
         """Return what it comes to so far."""
         return self._summarize(whole=True)
@@ -244,6 +256,7 @@ class _Tally:
         self.frames = self.dropped = self.still = self.queued = self.labelled = self.right = 0
         self.changes = self.frame_changes = 0
         self.began_ns = self.first_label_ns = self.last_label_ns = 0
+        self.of_clips, self.clip_from_s, self.clip_to_s = 0, math.inf, -math.inf
         self.age = TimeHistogram()
         self.stages = {stage: TimeHistogram() for stage in STAGES}
 
@@ -257,6 +270,10 @@ class _Tally:
         self.labelled += result.right is not None
         self.right += result.right is True
         self.changes += result.changed
+        if result.frame.clip_s is not None:
+            self.of_clips += 1
+            self.clip_from_s = min(self.clip_from_s, result.frame.clip_s)
+            self.clip_to_s = max(self.clip_to_s, result.frame.clip_s)
         self.age.add_ms(result.age_ms)
         for stage, took_ms in result.stages_ms.items():
             self.stages[stage].add_ms(took_ms)
@@ -268,8 +285,20 @@ class _Tally:
         if not self.frames:
             self.began_ns, self.first_label_ns = later.began_ns, later.first_label_ns
         self.last_label_ns = later.last_label_ns
-        for name in ("frames", "dropped", "still", "queued", "labelled", "right", "changes", "frame_changes"):
+        for name in (
+            "frames",
+            "dropped",
+            "still",
+            "queued",
+            "labelled",
+            "right",
+            "changes",
+            "frame_changes",
+            "of_clips",
+        ):
             setattr(self, name, getattr(self, name) + getattr(later, name))
+        self.clip_from_s = min(self.clip_from_s, later.clip_from_s)
+        self.clip_to_s = max(self.clip_to_s, later.clip_to_s)
         self.age.add(later.age)
         for stage, times in self.stages.items():
             times.add(later.stages[stage])
@@ -283,6 +312,7 @@ class _Tally:
             still=self.still,
             queued_mean=self.queued / self.frames if self.frames else math.nan,
             seconds=(self.last_label_ns - self.began_ns) / 1e9,
+            clip_seconds=self.clip_to_s - self.clip_from_s if self.of_clips == self.frames > 0 else None,
             fps=(self.frames - 1) / between_s if between_s > 0 else math.nan,
             changes=self.changes,
             frame_changes=self.frame_changes,

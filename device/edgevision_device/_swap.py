@@ -6,7 +6,6 @@ import hashlib
 import os
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Optional, TypeVar
 
 import numpy as np
@@ -117,9 +116,10 @@ def _mark(path: str | os.PathLike[str]) -> _Mark:
     return state.st_ino, state.st_mtime_ns, state.st_size
 
 
-def _sha256(path: Path) -> Optional[str]:
+def _sha256(path: str) -> Optional[str]:
     """Return the hash of a file; None if it cannot be read."""
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        with open(path, "rb") as file:
+            return hashlib.sha256(file.read()).hexdigest()
     except OSError:
         return None

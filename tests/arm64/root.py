@@ -20,6 +20,9 @@ import sys
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+sys.path.append(str(REPOSITORY / "benchmarks"))
+from environments import EnvironmentMissing, find_python, find_uv  # noqa: E402
+
 FOLDER = REPOSITORY / ".arm64"
 CODENAME, PYTHON = "bookworm", "3.11"  # Raspberry Pi OS of 2023, which most boards run
 QEMU = "qemu-aarch64-static"
@@ -51,27 +54,14 @@ ENVIRONMENTS = {
 }
 
 
-class Missing(Exception):
-    """This machine lacks something: what, and what installs it."""
-
-
-def find_uv() -> str:
-    """Return the path of uv."""
-    uv = shutil.which("uv") or shutil.which("uv", path=str(REPOSITORY / ".tools" / "bin"))
-    if uv is None:
-        raise Missing("uv is not installed: make install fetches it")
-    return uv
-
-
 def check() -> None:
-    """Raise Missing unless this machine can make and run the environments."""
+    """Raise EnvironmentMissing unless this machine can make and run the environments."""
     if platform.machine() != "x86_64":
-        raise Missing(f"this compares arm64 with x86-64, and the machine is {platform.machine()}")
+        raise EnvironmentMissing(f"this compares arm64 with x86-64, and the machine is {platform.machine()}")
     absent = [name for name in (QEMU, "debootstrap", "dpkg") if find_program(name) is None]
     if absent:
-        raise Missing(f"not installed: {', '.join(absent)}; apt-get install qemu-user-static debootstrap")
-    find_uv()
-    find_python()
+        raise EnvironmentMissing(f"not installed: {', '.join(absent)}; apt-get install qemu-user-static debootstrap")
+    native_python()
 
 
 def find_program(name: str) -> str | None:
@@ -79,15 +69,9 @@ def find_program(name: str) -> str | None:
     return shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
 
 
-def find_python() -> str:
+def native_python() -> str:
     """Return this machine's own Python of the version that the root has."""
-    if sys.version_info[:2] == tuple(int(part) for part in PYTHON.split(".")):
-        return sys.executable
-    line = [find_uv(), "python", "find", "--no-python-downloads", "--no-project", "--system", PYTHON]
-    found = subprocess.run(line, capture_output=True, text=True)
-    if found.returncode:
-        raise Missing(f"no Python {PYTHON} here to compare with")
-    return found.stdout.strip()
+    return str(find_python(find_uv(), PYTHON))
 
 
 def make_root() -> Path:
@@ -146,7 +130,7 @@ def make_environment(name: str) -> tuple[Path, Path]:
         (folder / "pyvenv.cfg").write_text("home = /usr/bin\ninclude-system-site-packages = false\n")
         (packages / "edgevision.pth").write_text(f"{REPOSITORY / 'device'}\n")
         make_program(program, folder)
-        run([find_uv(), "venv", "--quiet", "--python", find_python(), str(native)])
+        run([find_uv(), "venv", "--quiet", "--python", native_python(), str(native)])
         run([*line, "--python", str(native / "bin" / "python"), *requirements])
         found = next(native.glob("lib/python*/site-packages"))
         (found / "edgevision.pth").write_text(f"{REPOSITORY / 'device'}\n")
@@ -170,7 +154,7 @@ def make_program(program: Path, folder: Path) -> None:
 
 def compile_all(folder: Path) -> None:
     """Compile with this machine's Python, which is 10 times faster: what it writes is the same for all processors."""
-    run([find_python(), "-m", "compileall", "-q", "-j", "2", str(folder)], allowed=(0, 1))
+    run([native_python(), "-m", "compileall", "-q", "-j", "2", str(folder)], allowed=(0, 1))
 
 
 def run(line: list[str], allowed: tuple[int, ...] = (0,)) -> None:

@@ -26,7 +26,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from root import ENVIRONMENTS, FOLDER, REPOSITORY, Missing, check, make_environment, make_root, say
+from root import ENVIRONMENTS, FOLDER, REPOSITORY, EnvironmentMissing, check, make_environment, make_root, say
 from rounding import compare_layers
 
 DATA = [Path(__file__).parent / "data", REPOSITORY / "tests" / "device" / "data"]
@@ -198,7 +198,7 @@ def main() -> int:
     args = parser.parse_args()
     try:
         check()
-    except Missing as missing:
+    except EnvironmentMissing as missing:
         print(f"not run: {missing}", file=sys.stderr)
         return 3
     FOLDER.mkdir(exist_ok=True)

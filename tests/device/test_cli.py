@@ -129,7 +129,10 @@ def test_a_bad_value_is_one_line(
 
 
 def test_a_missing_picture_is_one_line(command: Command, model: Path) -> None:
-    assert one_error(command("classify", model, "gone.png")) == "no such file or folder: gone.png"
+    assert (
+        one_error(command("classify", model, "gone.png"))
+        == "cannot read the picture gone.png: No such file or directory"
+    )
 
 
 def test_a_missing_model_is_one_line(command: Command, picture_file: Path) -> None:
@@ -198,13 +201,18 @@ def mixed(picture_file: Path) -> Path:
     return picture_file.parent
 
 
-def test_what_is_no_picture_is_skipped_and_counted(command: Command, model: Path, mixed: Path) -> None:
-    done = command("classify", model, mixed)
-    assert done.returncode == 0
-    assert done.stdout.count("\n") == 1
-    skipped, count = done.stderr.splitlines()
-    assert "a text.jpg: not a picture" in skipped
-    assert count == "1 of 2 pictures skipped"
+@pytest.mark.parametrize("bad", ["", "a text.jpg", "gone.png", "empty"], ids=["inside", "broken", "missing", "empty"])
+def test_of_several_pictures_the_good_ones_are_labelled(
+    command: Command, model: Path, mixed: Path, picture_file: Path, bad: str
+) -> None:
+    (mixed / "empty").mkdir()
+    done = command("classify", model, mixed / bad, picture_file)
+    assert done.returncode == 1
+    assert {line.split(": ")[0] for line in done.stdout.splitlines()} == {str(picture_file)}
+    assert done.stdout.count("\n") == (1 if bad else 2)
+    assert done.stderr.startswith("skipped: ")
+    assert str(mixed / (bad or "a text.jpg")) in done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
 
 
 def test_strict_stops_at_what_is_no_picture(command: Command, model: Path, mixed: Path) -> None:
@@ -213,9 +221,13 @@ def test_strict_stops_at_what_is_no_picture(command: Command, model: Path, mixed
 
 def test_no_picture_at_all_is_an_error(command: Command, model: Path, tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("hello")
-    done = command("classify", model, "text.png")
+    assert "text.png: not a picture" in one_error(command("classify", model, "text.png"))
+    done = command("classify", model, "text.png", "gone.png")
     assert done.returncode == 2
-    assert "none of the 1 files is a picture" in done.stderr
+    first, second, last = done.stderr.splitlines()
+    assert first.startswith("skipped: text.png: not a picture")
+    assert second.startswith("skipped: cannot read the picture gone.png: ")
+    assert "none of the 2 can be read" in last
 
 
 def test_a_reader_that_leaves_is_no_error(model: Path, tmp_path: Path, picture_file: Path) -> None:

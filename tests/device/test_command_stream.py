@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Callable
+from typing import Any, Callable, Optional
 
 import numpy as np
 import pytest
@@ -64,6 +64,49 @@ def test_a_labelled_folder_is_named_and_counted(command: Command, model: Path, p
     assert "20 frames in" in done.stderr
     assert "0 dropped" in done.stderr
     assert "100.0 % right: 20 of 20 with a true label" in done.stderr
+
+
+def summary_of(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])["summary"]
+
+
+def test_what_stays_still_to_the_end_is_counted(
+    command: Command, model: Path, tmp_path: Path, cv2: Any, bar: Callable[..., np.ndarray]
+) -> None:
+    sources: list[object] = []
+    for place in ("yard", "door"):
+        (tmp_path / place).mkdir()
+        for number in range(9):
+            picture = bar("red" if number < 3 else "blue", "flat", 4)
+            cv2.imwrite(str(tmp_path / place / f"{number}.png"), picture[..., ::-1])
+        sources += ["--source", tmp_path / place]
+    for given in (sources[:2], sources):
+        summary = summary_of(command("stream", model, *given, "--motion", "--json"))
+        several = len(given) // 2
+        assert (summary["frames"], summary["still"], summary["dropped"]) == (2 * several, 7 * several, 0)
+
+
+@pytest.mark.parametrize(("flags", "clip_seconds"), [([], 1.96), (["--fps", "200"], None)], ids=["clip", "camera"])
+def test_flicker_of_a_clip_counts_by_its_own_time(
+    command: Command,
+    model: Path,
+    tmp_path: Path,
+    cv2: Any,
+    bar: Callable[..., np.ndarray],
+    flags: list[str],
+    clip_seconds: Optional[float],
+) -> None:
+    """Fifty frames, 25 a second: the label changes four times in what takes two seconds, however fast it is read."""
+    writer = cv2.VideoWriter(str(tmp_path / "in.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 25, (48, 32))
+    for number in range(50):
+        writer.write(bar("red" if number // 10 % 2 else "blue", "flat", 4)[..., ::-1])
+    writer.release()
+    summary = summary_of(command("stream", model, "--source", tmp_path / "in.avi", "--json", *flags))
+    assert summary["clip_seconds"] == (clip_seconds and pytest.approx(clip_seconds, abs=0.002))
+    seconds = clip_seconds or summary["seconds"]
+    assert summary["flicker_per_minute"] == pytest.approx(60 * summary["changes"] / seconds, rel=0.01)
+    assert summary["changes"] == 4 or clip_seconds is None
 
 
 @pytest.mark.parametrize(

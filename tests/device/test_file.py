@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import json
 import os
 import zipfile
@@ -91,7 +92,7 @@ def refused(sealed: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], 
 
     def refuse(content: bytes) -> str:
         with monkeypatch.context() as patch:
-            patch.setattr(Path, "read_bytes", lambda path: content)
+            patch.setattr("edgevision_device._file.open", lambda *_: io.BytesIO(content), raising=False)
             with pytest.raises(FileError) as caught:
                 read_model_file(sealed.name)
         message = str(caught.value)

@@ -179,6 +179,15 @@ def test_opencv_missing_names_the_install_command(monkeypatch: pytest.MonkeyPatc
         load_opencv()
 
 
-def test_the_same_picture_gives_the_same_answer_at_two_sizes(bar: Callable[..., np.ndarray]) -> None:
-    small, large = (preprocess(bar(enlarged=factor), (12, 8), "stretch") for factor in (1, 4))
-    assert np.array_equal(small, large)
+# By 3: halved to 18 pixels, the bar ends at 10.5. Column 6 reads 3/4 of pixel 9 and 1/4 of pixel 10, half of it bar.
+# By 5: halved to 30 and 15, it ends at 8.75. Column 6 reads 3/8 of pixel 7 and 5/8 of pixel 8, 1/4 of it no bar.
+@pytest.mark.parametrize(("factor", "share"), [(2, 0), (3, 1 / 4 * 1 / 2), (4, 0), (5, 5 / 8 * 1 / 4), (8, 0)])
+def test_the_same_picture_gives_the_same_answer_at_two_sizes(
+    bar: Callable[..., np.ndarray], factor: int, share: float
+) -> None:
+    small, large = (preprocess(bar(enlarged=by), (12, 8), "stretch")[0].astype(int) for by in (1, factor))
+    apart = abs(large - small)
+    assert np.array_equal(np.delete(apart, (6, 7), axis=1), np.zeros((8, 10, 3)))
+    # Rounded once when it is halved, and once more.
+    assert np.all(apart[:, 6:8] <= share * abs(small[0, 6] - small[0, 7]) + (1 if share else 0))
+    assert np.allclose(apart[:, 6], share * abs(small[0, 6] - small[0, 7]), atol=1)

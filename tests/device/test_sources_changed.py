@@ -149,6 +149,13 @@ def test_only_what_moves_is_yielded_and_the_rest_is_counted() -> None:
     assert moving([*noise, *spots, *noise]) == [(0, 0), (4, 3), (6, 4), (7, 4)]
 
 
+def test_what_is_passed_over_at_the_end_is_known_to_all_that_stand_before_it() -> None:
+    sources = {name: TurnedSource(MovingSource(ArraySource([scene()] * 4)), rotate=90) for name in "ab"}
+    with SeveralSources(sources) as several:
+        assert [(frame.id, frame.still) for frame in several.frames()] == [(0, 0), (0, 0)]
+        assert several.still == 6
+
+
 def test_a_slow_change_adds_up() -> None:
     dusk = [scene(seed=step, light=-2 * step) for step in range(20)]
     ran = [id for id, _ in moving(dusk)]

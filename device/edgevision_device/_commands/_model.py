@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+import os
 from typing import Optional
 
 from .._classifier import Classifier
@@ -47,5 +47,5 @@ def open_model(args: argparse.Namespace) -> Classifier:
 
 def describe_given(args: argparse.Namespace) -> Optional[Metadata]:
     """Return what the arguments say of a file that edgevision did not write."""
-    name = Path(args.file).stem
+    name = os.path.splitext(os.path.basename(args.file))[0]
     return describe_foreign(name, args.labels, args.resize, args.pixels, args.color_order, args.logits)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import signal
 import sys
 import threading
@@ -112,13 +113,14 @@ def run(args: argparse.Namespace) -> int:
                 sinks.extend(written.enter_context(sink) for sink in open_sinks(args, context))
                 # Signals before that end the program at once; the end of one while sinks close is the same end.
                 opened.enter_context(stop)
-                manager.ready(f"{classifier.file.path.name}: running")
+                manager.ready(f"{os.path.basename(classifier.file.path)}: running")
                 began_s = time.monotonic()
                 ended = _pump(results, statistics, sinks, stop, manager)
                 # Else it ended because it was told to. Sinks take their time to close.
                 ended = ended and (args.seconds is None or time.monotonic() - began_s < args.seconds)
         finally:
             manager.stopping()
+            statistics.ended(source)
             summary = statistics.summary()
             ended = ended and summary.frames != args.frames
             for error in skipped:
@@ -166,7 +168,7 @@ class _Fixed:
 
 def _file_record(classifier: Classifier) -> dict[str, Any]:
     return {
-        "file": str(classifier.file.path),
+        "file": classifier.file.path,
         "sha256": classifier.file.sha256,
         "runtime": classifier.runtime.name,
         "runtime_version": classifier.runtime.version,

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
 from types import ModuleType
+from typing import NamedTuple
 
 from .._errors import MissingPackageError
 
 __all__ = ["PACKAGES", "RUNTIMES", "Package", "load_runtime"]
 
 
-@dataclass(frozen=True)
-class Package:
+class Package(NamedTuple):
     """A runtime that somebody else publishes.
 
     Attributes:

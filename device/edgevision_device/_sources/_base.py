@@ -30,6 +30,7 @@ class Frame:
         true_label: what the picture shows, if the source knows.
         source: which of several sources it came from; None if there is one.
         still: frames before it that were left out because the picture did not move, of this source, in all.
+        clip_s: where in its clip it stands, in seconds; None for what no clip says the time of.
     """
 
     id: int
@@ -41,6 +42,7 @@ class Frame:
     true_label: Optional[str] = None
     source: Optional[str] = None
     still: int = 0
+    clip_s: Optional[float] = None
 
     @classmethod
     def taken_now(
@@ -74,6 +76,11 @@ class Source(abc.ABC):
     endless: bool = False
     fps: Optional[float] = None
 
+    @property
+    def still(self) -> int:
+        """How many frames it has left out so far because the picture did not move."""
+        return 0
+
     @abc.abstractmethod
     def frames(self) -> Iterator[Frame]:
         """Yield frames with rising ids until the source ends. To be called once.
@@ -106,6 +113,11 @@ class Wrapped(Source):
         self.endless = source.endless
         self.fps = source.fps
         self._source = source
+
+    @property
+    def still(self) -> int:
+        """As of the source behind it."""
+        return self._source.still
 
     def close(self) -> None:
         """Close the source behind it."""

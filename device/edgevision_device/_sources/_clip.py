@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import os
 from collections.abc import Callable, Iterator
@@ -57,7 +58,8 @@ class ClipSource(Source):
                         f"{self._path} ended after {id} of {self._announced:.0f} frames; is it cut short or damaged?"
                     )
                 return
-            yield Frame.taken_now(id, picture, "bgr")
+            clip_s = self._capture.tell("CAP_PROP_POS_MSEC") / 1000
+            yield dataclasses.replace(Frame.taken_now(id, picture, "bgr"), clip_s=clip_s)
 
     def close(self) -> None:
         """Close the file."""

@@ -42,4 +42,5 @@ class ClockedSource(Wrapped):
             due_ns = max(decoded_ns, start_ns + round(frame.id * 1e9 / self.fps))
             time.sleep((due_ns - decoded_ns) / 1e9)
             later = timedelta(microseconds=(due_ns - frame.captured_ns) / 1000)
-            yield dataclasses.replace(frame, captured_ns=due_ns, captured_utc=frame.captured_utc + later)
+            # A camera knows of no clip: its time is that of this clock.
+            yield dataclasses.replace(frame, captured_ns=due_ns, captured_utc=frame.captured_utc + later, clip_s=None)

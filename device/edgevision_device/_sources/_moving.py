@@ -43,21 +43,26 @@ class MovingSource(Wrapped):
         self.fps = None  # frames are left out
         self._levels = levels
         self._every_ns = 1e9 * every_s
+        self._still = 0
+
+    @property
+    def still(self) -> int:
+        """How many frames were passed over so far, those after the last one that moved included."""
+        return self._still
 
     def frames(self) -> Iterator[Frame]:
         """Yield the frames that move; `Frame.still` counts those passed over so far."""
         cv2 = load_opencv()
-        still = 0
         last_ns = 0
         last: Optional[npt.NDArray[np.int16]] = None
         for frame in self._source.frames():
             fields = _fields(cv2, frame)
             recent = last is not None and frame.captured_ns - last_ns < self._every_ns
             if last is not None and recent and int(np.abs(fields - last).max()) < self._levels:
-                still += 1
+                self._still += 1
                 continue
             last, last_ns = fields, frame.captured_ns
-            yield dataclasses.replace(frame, still=still)
+            yield dataclasses.replace(frame, still=self._still)
 
 
 def _fields(cv2: Any, frame: Frame) -> npt.NDArray[np.int16]:

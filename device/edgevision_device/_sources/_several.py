@@ -40,6 +40,11 @@ class SeveralSources(Source):
         self._errors: list[BaseException] = []
         self._stopped = False
 
+    @property
+    def still(self) -> int:
+        """Of all sources."""
+        return sum(source.still for source in self._sources.values())
+
     def frames(self) -> Iterator[Frame]:
         """Yield frames until all sources have ended. Raises the error of one if all broke off, or none gave a frame."""
         names = list(self._sources)
