@@ -53,7 +53,7 @@ class Int8Quantizer:
             calibrated = Calibrated.of(model, numbers)
         return cls(calibrated, pixels)
 
-    def quantize(self, in_float: Sequence[str] = ()) -> bytes:
+    def quantize(self, in_float: Sequence[str] = (), *, fitted: bool = True) -> bytes:
         """Quantize to int8 and fit the file to the float model.
 
         Where that brings the scores of the calibration pictures no closer to the float model's, the file stays as
@@ -61,11 +61,14 @@ class Int8Quantizer:
 
         Args:
             in_float: see `Calibrated.quantize`.
+            fitted: False leaves it as TensorFlow's quantizer made it: the same operators and bytes, sooner.
 
         Returns:
             A flatbuffer as `Calibrated.quantize` returns: uint8 input, float32 output, the converter's tensor names.
         """
         unfitted = self.calibrated.quantize(in_float)
+        if not fitted:
+            return unfitted
         return _fitted(unfitted, self.calibrated.model, self.pixels, self.calibrated.numbers, exact=False)
 
 
