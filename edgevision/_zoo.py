@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,7 +47,7 @@ def run_zoo(args: argparse.Namespace) -> int:
         FileError, MissingPackageError: see `NetworkFiles`.
     """
     networks = _networks(args)
-    args.no_accuracy = args.data is None
+    args.no_accuracy = args.no_accuracy or args.data is None
     command.check(args)
     if args.data is not None:
         _check_labels(Path(args.data))
@@ -57,8 +56,7 @@ def run_zoo(args: argparse.Namespace) -> int:
     def sample(size_wh: tuple[int, int]) -> npt.NDArray[np.uint8]:
         return photo_crops(VERIFICATION_PHOTOS, _VERIFICATION, size_wh, 0)
 
-    with contextlib.ExitStack() as opened:
-        files = opened.enter_context(networks.made(sample))
+    with networks.made(sample) as files:
         args.files = [str(file.path) for file in files]
         costs = {str(file.path): NetworkCost(file.model, file.parameters, file.macs) for file in files}
         return command.run(args, networks=costs)
@@ -93,7 +91,9 @@ def _networks(args: argparse.Namespace) -> NetworkFiles:
 
 
 def _names(text: str) -> list[str]:
-    """Read the value of --zoo: nothing stands for all that fit."""
+    """Read the value of --zoo: nothing stands for all that fit, `all` for the others too."""
+    if text.strip() == "all":
+        return list(PRETRAINED)
     names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     for name in names:
         require_known("pretrained network", name, PRETRAINED)
@@ -116,7 +116,7 @@ def _check_labels(folder: Path) -> None:
         try:
             require_known("label of ImageNet", strangers[0], known)
         except UsageError as error:
-            hint = str(error).partition("; known")[0]
+            hint = str(error).partition(" known:")[0]
             raise DataError(
-                f"{home}: {hint}; name the folders as `edgevision imagenet` names pictures, or leave out --data"
+                f"{home}: {hint} name its folders as `edgevision imagenet` names pictures, or leave out --data"
             ) from None

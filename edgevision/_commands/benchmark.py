@@ -9,7 +9,6 @@ from edgevision_device import UsageError
 
 from .._evaluation import run_benchmark
 from .._networks import PRETRAINED, RANDOM
-from .._zoo import TOO_LARGE, run_zoo
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         const="",
         metavar="LIST",
         help=f"make float32 and int8 files of these and measure them, without --data all but accuracy; one or more of "
-        f"{', '.join(PRETRAINED)} (default: all but {', '.join(TOO_LARGE)}); --out keeps them",
+        f"{', '.join(PRETRAINED)} or all (default: those that fit a phone); --out keeps them",
     )
     zoo.add_argument(
         "--weights",
@@ -35,6 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     if args.zoo is not None:
+        from .._zoo import run_zoo
+
         return run_zoo(args)
     if args.weights:
         raise UsageError("--weights is for networks, and files hold their own; name the networks with --zoo")
