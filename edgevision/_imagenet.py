@@ -80,7 +80,7 @@ def imagenet_top(
         UsageError, FileError, MissingPackageError: see `NetworkFiles`.
         DataError: no picture can be read.
     """
-    networks = NetworkFiles(tuple(models), weights or {}, recipe, out, threads, overwrite)
+    networks = NetworkFiles(tuple(models), weights or {}, (recipe,), out, threads, overwrite)
     if not 1 <= top <= len(imagenet_labels()):
         raise UsageError(f"top must lie between 1 and {len(imagenet_labels())}, got {top}")
     readable, first = _readable(pictures, strict=strict)
@@ -147,7 +147,7 @@ def imagenet_compare(
         UsageError, FileError, MissingPackageError: see `NetworkFiles` and `read_meanings`.
         DataError: the folder cannot be used.
     """
-    networks = NetworkFiles(tuple(models), weights or {}, recipe, out, threads, overwrite)
+    networks = NetworkFiles(tuple(models), weights or {}, (recipe,), out, threads, overwrite)
     found = _labelled(Path(folder))
     meanings = read_meanings(sorted({each.label for each in found}), means or {})
     networks = networks.check()

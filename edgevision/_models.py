@@ -18,7 +18,7 @@ from edgevision_converters import (
 from edgevision_device import FORMATS, FileError, describe_foreign, read_labels, require_known
 
 from ._keras import start_keras
-from ._networks import NETWORKS, PRETRAINED, imagenet_labels
+from ._networks import NETWORKS, PRETRAINED, RANDOM, imagenet_labels
 from ._run import is_run, read_run
 
 if TYPE_CHECKING:
@@ -155,7 +155,8 @@ def load_source(
         return Loaded(name, kind, source, run)
     if kind == "network":
         network = NETWORKS[name].classifier(described.weights)
-        source = SourceModel.of(network, imagenet_labels(), name=stem, resize=described.resize or "crop")
+        resize, random = described.resize or "crop", described.weights == RANDOM
+        source = SourceModel.of(network, imagenet_labels(), name=stem, resize=resize, random_weights=random)
         return Loaded(name, kind, source)
     loaded = load_saved_model(path, described.signature) if kind == "SavedModel" else load_keras_model(path)
     return Loaded(name, kind, described.source(SourceModel.of, loaded, stem))

@@ -280,6 +280,16 @@ def test_the_report_is_of_the_board_and_has_the_names_from_here(board: Board, th
     assert "--host board" in (out / "report.html").read_text()
 
 
+def test_without_pictures_the_board_measures_all_but_accuracy(board: Board, things: Path) -> None:
+    done = board.run(things / "colors.tflite", "--no-accuracy", "--json", *FAST)
+    assert done.returncode == 0, done.stderr
+    record = json.loads(done.stdout)
+    assert (record["pictures"]["name"], record["pictures"]["count"]) == ("random pixels", 0)
+    (row,) = record["files"]
+    assert (row["path"], row["measured"]["pictures"]) == (str(things / "colors.tflite"), 0)
+    assert row["measured"]["latency"]["count"] == 2
+
+
 def test_only_what_is_not_there_is_copied(board: Board, things: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     shutil.copytree(things / "parts", data)

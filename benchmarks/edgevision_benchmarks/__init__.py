@@ -18,7 +18,8 @@ write_report(report, "report")
     conditions            board, cpu, cores, architecture, userland_bits, memory_bytes, system, kernel, python,
                           governor, numpy, int8_instructions (those for dot products of int8 that the processor has);
                           null where the system does not say
-    pictures              name, split, sha256 (`edgevision_device.hash_pictures`), count, labels, skipped (a line each)
+    pictures              name, split, sha256 (`edgevision_device.hash_pictures`), count (0 without --data), labels,
+                          skipped (a line each)
     settings              warmup_runs, warmup_limit_s, runs, runs_limit_s, least_runs; confidence of every interval;
                           rounds: about so many turns a file; seed: of their order and of every bootstrap
     noise_floor           ratio, ratio_low, ratio_high, rounds: the first file's time against its own, timed as two in
@@ -29,17 +30,21 @@ write_report(report, "report")
                           not say
     files                 one object a file, in order:
       path, name, size_bytes, sha256, format, recipe, warnings
+      random_weights      whether the file says that its network was left as it was initialized: it has no accuracy
+      network             null, or what `edgevision benchmark --zoo` made it from: name, parameters and macs as
+                          published tables count them
       error               why it was not measured, or null
       not_faster          null, or of an int8 file that is not faster than its float counterpart: than (its name),
                           ratio, ratio_low, ratio_high, rounds, verdict, because (what is known to cause it and
                           holds here)
       measured            null, or:
         runtime, runtime_version, threads
-        pictures, right   how many were classified, and how many got their own label
-        top1_share        right / pictures, with Wilson's interval: top1_low_share, top1_high_share
+        pictures, right   how many were classified, and how many got their own label; 0 where accuracy was not measured
+        top1_share        null in that case, else right / pictures, with Wilson's interval: top1_low_share,
+                          top1_high_share
         top5              of files of more than five labels, how many pictures have theirs among the five best: right,
                           pictures, accuracy_share, accuracy_low_share, accuracy_high_share; or null
-        macro_f1_share    mean f1_share of the labels that there are pictures of
+        macro_f1_share    mean f1_share of the labels that there are pictures of, or null
         per_label         {label: pictures, right, called, recall_share, precision_share (null if none is called so),
                           f1_share}
         paired            null for the first file, or against it: reference, flips (pictures whose label differs),
@@ -111,7 +116,7 @@ from ._merge import Device, Merged, MergedRow, MergedTable, merge, write_merged
 from ._mlperf import SingleStream, StreamPass
 from ._outputs import write_report
 from ._reading import read_report
-from ._report import FileResult, Pictures, Report
+from ._report import FileResult, NetworkCost, Pictures, Report
 from ._rounds import Settings
 from ._slowness import NotFaster
 from ._speed import Speed, TimeRatio
@@ -157,6 +162,7 @@ __all__ = [
     "Merged",
     "MergedRow",
     "MergedTable",
+    "NetworkCost",
     "NotFaster",
     "OnProgress",
     "Paired",

@@ -58,6 +58,8 @@ _SETTLE_S = 0.005
 _SETTLE_STEPS = 100
 #: Preprocessing and deciding are timed on so many pictures.
 _PARTS = 100
+#: Height, width and channels of a frame of noise, which stands in for a camera's.
+_FRAME = (480, 640, 3)
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,8 @@ class Request:
         given: `Metadata.to_json` of a file that edgevision did not write, else None.
         runtime, threads: for `Classifier`.
         warmup_runs, warmup_limit_s: as in `Settings`.
-        pictures: path and label of each.
+        pictures: path and label of each; without any, times are taken on pixels drawn at random.
+        classify: count what the pictures are called.
     """
 
     file: str
@@ -80,6 +83,7 @@ class Request:
     warmup_runs: int
     warmup_limit_s: Optional[float]
     pictures: list[tuple[str, str]]
+    classify: bool = True
 
 
 def main() -> int:
@@ -172,7 +176,7 @@ class _Opened:
         return run_spells(self._classifier.run, self._sample, duration_s).__dict__
 
     def finish(self, send: Send) -> dict[str, Any]:
-        """Tell the memory of all that, and the cost, and classify every picture."""
+        """Tell the memory of all that, and the cost, and classify every picture that is to be."""
         ran_bytes = _peak_bytes()
         peak_bytes = max(self._opened_bytes or 0, ran_bytes or 0)
         cost = None
@@ -184,13 +188,15 @@ class _Opened:
             "memory_before_bytes": self._before_bytes,
             "memory_file_bytes": peak_bytes - (self._before_bytes or 0) if known and self._could_reset else None,
             "cost": None if cost is None else cost.to_record(),
-            **_time_parts(self._classifier, _spread(self._pictures, _PARTS)),
+            **_time_parts(self._classifier, _decoded(_spread(self._pictures, _PARTS))),
             **self._classify_all(send),
         }
 
     def _classify_all(self, send: Send) -> dict[str, Any]:
         """Classify every picture, with an interpreter of one thread for each core."""
         request, total = self._request, len(self._pictures)
+        if not request.classify or not total:
+            return {"confusion": {}, "predicted": None, "scores": None, "top5_right": None, "skipped": []}
         classifiers = [
             Classifier(request.file, threads=1, runtime=request.runtime, given=self._given)
             for _ in range(min(count_cores(), total))
@@ -250,30 +256,37 @@ def _spread(pictures: Sequence[LabelledPicture], count: int) -> Sequence[Labelle
     return pictures[:: max(1, len(pictures) // count)][:count]
 
 
-def _preprocessed(classifier: Classifier, pictures: Iterable[LabelledPicture]) -> Iterator[Pixels]:
+def _preprocessed(classifier: Classifier, pictures: Sequence[LabelledPicture]) -> Iterator[Pixels]:
+    return map(classifier.preprocess, _decoded(pictures))
+
+
+def _decoded(pictures: Sequence[LabelledPicture]) -> Iterator[Pixels]:
+    """Yield what can be decoded, one in memory at a time; where there are no pictures, frames of noise."""
+    if not pictures:
+        generator = np.random.default_rng(0)
+        for _ in range(_SAMPLE):
+            yield generator.integers(0, 256, _FRAME, np.uint8)
     for picture in pictures:
         with contextlib.suppress(PictureError):
-            yield classifier.preprocess(read_picture(picture.path))
+            yield read_picture(picture.path)
 
 
 def _time_parts(
     classifier: Classifier,
-    pictures: Sequence[LabelledPicture],
+    pictures: Iterable[Pixels],
     clock_ns: Callable[[], int] = time.perf_counter_ns,
 ) -> dict[str, Any]:
-    """Time what happens before and after a run, one picture in memory at a time."""
+    """Time what happens before and after a run of each decoded picture."""
     preprocess_ms: list[float] = []
     decide_ms: list[float] = []
-    for picture in pictures:
-        with contextlib.suppress(PictureError):
-            decoded = read_picture(picture.path)
-            start = clock_ns()
-            pixels = classifier.preprocess(decoded)
-            preprocess_ms.append((clock_ns() - start) / 1e6)
-            scores = classifier.run(pixels)
-            start = clock_ns()
-            classifier.rank(classifier.temper(scores))
-            decide_ms.append((clock_ns() - start) / 1e6)
+    for decoded in pictures:
+        start = clock_ns()
+        pixels = classifier.preprocess(decoded)
+        preprocess_ms.append((clock_ns() - start) / 1e6)
+        scores = classifier.run(pixels)
+        start = clock_ns()
+        classifier.rank(classifier.temper(scores))
+        decide_ms.append((clock_ns() - start) / 1e6)
     found = {"preprocess": preprocess_ms, "decide": decide_ms}
     return {part: Percentiles.of_ms(times_ms).__dict__ for part, times_ms in found.items()}
 

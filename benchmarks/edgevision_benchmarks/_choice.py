@@ -187,13 +187,16 @@ def choose(report: Report, budget: Budget) -> Choice:
         budget: what a file may cost; latency is p90. The fastest is so by the rounds in which files took turns, and by
             p90 where there were none; of files that cannot be told from it there, the smallest is taken.
     """
-    best = max((found.top1 for _, found in report.measured), key=lambda top1: top1.share, default=Accuracy(0, 0))
+    best = max((found.top1 for _, found in report.judged), key=lambda top1: top1.share, default=Accuracy(0, 0))
     fitting: list[Row] = []
     over: list[Row] = []
     excluded: list[Excluded] = []
     for file in report.files:
         if file.measured is None:
             excluded.append(Excluded(file, (f"not measured: {file.error or 'the report does not say why'}",)))
+            continue
+        if not file.measured.judged:
+            excluded.append(Excluded(file, (f"accuracy not measured: {report.no_accuracy}",)))
             continue
         reasons = budget.reasons(file, file.measured, best)
         (over if reasons else fitting).append((file, file.measured))

@@ -5,27 +5,33 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Optional
 
 from edgevision_device import Metadata, UsageError, add_foreign_arguments, add_runtime_arguments, describe_foreign
 
 from ._commands.gate import add_gate, print_verdicts
+from ._data import choose_split
 from ._gate import judge
-from ._measure import benchmark, prepare
+from ._measure import benchmark, check_settings, prepare
 from ._outputs import UNFINISHED, check_report, to_json, write_report
-from ._report import Report
+from ._report import NetworkCost, Report
 from ._turns import OnProgress
 
-__all__ = ["add_arguments", "run"]
+__all__ = ["add_arguments", "check", "run"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments. `edgevision benchmark` declares the same, so that both command lines are one."""
     parser.add_argument("files", nargs="*", metavar="FILE", help="a .tflite or .onnx file")
     parser.add_argument("--data", metavar="FOLDER", help="FOLDER/<label>/*, or FOLDER/test/<label>/*")
+    parser.add_argument(
+        "--no-accuracy", action="store_true", help="in place of --data: all but accuracy, on pixels drawn at random"
+    )
     parser.add_argument("--out", metavar="DIR", help="write report.json and report.html there")
     add_gate(parser)
     parser.add_argument("--runs", type=int, metavar="N", help="runs to time (default: 200, at most 8 s, at least 30)")
@@ -72,26 +78,53 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_foreign_arguments(parser)
 
 
-def run(args: argparse.Namespace, data_name: Optional[str] = None) -> int:
+def check(args: argparse.Namespace) -> Optional[Metadata]:
+    """Refuse what cannot be, files apart, before anything slow; return what was given of foreign files.
+
+    Raises:
+        UsageError: arguments that do not go together, a number out of range, or a report that exists.
+        DataError: no such folder of pictures, or one without a test part.
+    """
+    if args.host is None and (args.purge or args.wheels):
+        raise UsageError(f"{'--purge' if args.purge else '--wheels'} is about another device: name it with --host")
+    if args.data is not None and args.no_accuracy:
+        raise UsageError(f"--no-accuracy measures without pictures, got --data {args.data}; leave out one of them")
+    if args.out is not None:
+        check_report(Path(args.out), overwrite=args.overwrite, resume=args.resume)
+    elif args.resume:
+        raise UsageError("--resume goes on with what lies in a report's folder; name it with --out")
+    if args.resume and args.host is not None:
+        raise UsageError("--resume goes on with what was begun here; on another device it begins anew: leave it out")
+    check_settings(args.runs, args.warmup, args.threads, args.runtime, args.thread_sweep, args.sustained)
+    if args.data is not None:
+        choose_split(Path(args.data))
+    return describe_foreign("foreign", args.labels, args.resize, args.pixels, args.color_order, args.logits)
+
+
+def run(
+    args: argparse.Namespace,
+    data_name: Optional[str] = None,
+    networks: Mapping[str, NetworkCost] = MappingProxyType({}),
+) -> int:
     """Do the work; return 1 if a file could not be measured or failed a gate.
 
     Args:
         args: of `add_arguments`, and `command_line` of `run_cli`.
         data_name: what the report calls the pictures, where `args.data` is only where they were put.
+        networks: what a file was made from, by its path as in `args.files`.
     """
     from ._table import print_table
 
     if _only_purge(args):
         return 0
     out = None if args.out is None else Path(args.out)
-    if out is not None:
-        check_report(out, overwrite=args.overwrite, resume=args.resume)
-    elif args.resume:
-        raise UsageError("--resume goes on with what lies in a report's folder; name it with --out")
-    if args.resume and args.host is not None:
-        raise UsageError("--resume goes on with what was begun here; on another device it begins anew: leave it out")
-    given = describe_foreign("foreign", args.labels, args.resize, args.pixels, args.color_order, args.logits)
+    given = check(args)
+    missing = [name for name, value in (("FILE", args.files), ("--data", args.data or args.no_accuracy)) if not value]
+    if missing:
+        raise UsageError(f"the following arguments are required: {', '.join(missing)}; --help tells more")
     report = _measure(args, given, data_name)
+    rows = tuple(replace(row, network=networks.get(row.path)) for row in report.files)
+    report = replace(report, files=rows)
     for line in report.pictures.skipped:
         print(f"skipped: {line}", file=sys.stderr)
     if args.json:
@@ -140,23 +173,13 @@ def _measure(args: argparse.Namespace, given: Optional[Metadata], data_name: Opt
 
 
 def _only_purge(args: argparse.Namespace) -> bool:
-    """Remove what is on the other device, if that is all that is asked for.
+    """Remove what is on the other device, if that is all that is asked for."""
+    if args.host is None or not args.purge or args.files or args.data is not None or args.no_accuracy:
+        return False
+    from ._remote import purge
 
-    Raises:
-        UsageError: something is missing.
-    """
-    host: Optional[str] = args.host
-    if host is None and (args.purge or args.wheels):
-        raise UsageError(f"{'--purge' if args.purge else '--wheels'} is about another device: name it with --host")
-    if host is not None and args.purge and not args.files and args.data is None:
-        from ._remote import purge
-
-        purge(host)
-        return True
-    missing = [name for name, value in (("FILE", args.files), ("--data", args.data)) if not value]
-    if missing:
-        raise UsageError(f"the following arguments are required: {', '.join(missing)}; --help tells more")
-    return False
+    purge(args.host)
+    return True
 
 
 def _counts(text: str) -> tuple[int, ...]:

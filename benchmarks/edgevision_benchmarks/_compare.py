@@ -180,7 +180,7 @@ def _keyed(report: Report) -> list[tuple[tuple[str, int], FileResult]]:
 
 
 def _file(a: FileResult, b: Optional[FileResult], first: Report, second: Report, tolerance: float) -> FileComparison:
-    found = FileComparison(a.name, a.sha256, None if a.measured is None else a.measured.top1.right)
+    found = FileComparison(a.name, a.sha256, _right(a.measured))
     if b is None:
         other = next((file for file in second.files if file.name == a.name), None)
         problem = "the second report does not hold it"
@@ -212,12 +212,16 @@ def _file(a: FileResult, b: Optional[FileResult], first: Report, second: Report,
         notes += [f"the {which} run was disturbed: {line}" for line in measured.disturbed]
     return dataclasses.replace(
         found,
-        right_b=b.measured.top1.right,
+        right_b=_right(b.measured),
         p50_ratio=times[0].ratio,
         p90_ratio=times[1].ratio,
         problems=tuple(problems),
         notes=tuple(notes),
     )
+
+
+def _right(found: Optional[Measurement]) -> Optional[int]:
+    return found.top1.right if found is not None and found.judged else None
 
 
 def _exact(a: Measurement, b: Measurement, first: Report, second: Report) -> bool:

@@ -32,6 +32,9 @@ _FIGURES: dict[str, Callable[[Measurement], Optional[float]]] = {
     "file_memory_mb": lambda found: _per(1e6, found.memory_file_bytes),
 }
 
+#: Those that take labelled pictures.
+_ACCURACY = ("top1", "top1_low", "top5", "macro_f1", "worst_recall")
+
 #: The one figure that a file has without being measured.
 _SIZE = "size_kb"
 
@@ -120,14 +123,16 @@ def parse_gate(text: str) -> Gate:
 
 def judge(report: Report, gates: Sequence[Gate]) -> list[Verdict]:
     """Hold every file against every gate, in the order of the files."""
-    return [_judge(file, gate) for file in report.files for gate in gates]
+    return [_judge(file, gate, report.no_accuracy) for file in report.files for gate in gates]
 
 
-def _judge(file: FileResult, gate: Gate) -> Verdict:
+def _judge(file: FileResult, gate: Gate, no_accuracy: str) -> Verdict:
     if gate.name == _SIZE:
         return Verdict(gate, file.name, file.size_bytes / 1000)
     if file.measured is None:
         return Verdict(gate, file.name, None, file.error or "the report does not say why")
+    if gate.name in _ACCURACY and not file.measured.judged:
+        return Verdict(gate, file.name, None, no_accuracy)
     value = _FIGURES[gate.name](file.measured)
     return Verdict(
         gate, file.name, value, _UNKNOWN.get(gate.name, "this system does not say") if value is None else None

@@ -16,7 +16,7 @@ from ._page import condition_facts, machine_name, render_page
 from ._plot import BYTES, LATENCY, arrange
 from ._report import FileResult, Report
 from ._statistics import Accuracy
-from ._table import best_texts, columns_of
+from ._table import best_texts, columns_of, missing_text
 
 __all__ = ["render_html"]
 
@@ -76,10 +76,11 @@ def render_html(report: Report, featured: Optional[str] = None) -> str:
 
 def _context(report: Report, featured: Optional[str]) -> dict[str, Any]:
     chosen, found = _choose(report, featured)
-    titles = _titles([file for file, _ in report.measured])
-    low = min(found.top1.interval[0] for _, found in report.measured)
-    high = max(found.top1.interval[1] for _, found in report.measured)
-    others = [row for row in report.measured if row[0] is not chosen]
+    titles = _titles([file for file, _ in report.judged])
+    judged = report.judged
+    low = min((found.top1.interval[0] for _, found in judged), default=0.0)
+    high = max((found.top1.interval[1] for _, found in judged), default=1.0)
+    others = [row for row in judged if row[0] is not chosen]
     return {
         "report": report,
         "chosen": chosen,
@@ -93,12 +94,12 @@ def _context(report: Report, featured: Optional[str]) -> dict[str, Any]:
         "notes": general_notes(report),
         "file_notes": file_notes(report),
         "plots": [
-            [arrange(report.measured, titles, chosen, *size, cost) for size in _PLOTS] for cost in (LATENCY, BYTES)
+            [arrange(judged, titles, chosen, *size, cost) for size in _PLOTS] for cost in (LATENCY, BYTES) if judged
         ],
         "histograms": _histograms(report),
         "flips": flip_sections(report.files, report.thumbnails),
         "formats": sorted({file.format or "" for file, _ in report.measured}, reverse=True),
-        "confusion": _confusion(chosen, found),
+        "confusion": _confusion(chosen, found) if found.judged else None,
         "other_confusions": [_confusion(*row) for row in others],
         "conditions": condition_facts(report.conditions),
         "machine": machine_name(report.conditions),
@@ -106,18 +107,21 @@ def _context(report: Report, featured: Optional[str]) -> dict[str, Any]:
 
 
 def _choose(report: Report, name: Optional[str]) -> tuple[FileResult, Measurement]:
-    for file, found in report.measured:
+    # What has an accuracy comes before what has none.
+    rows = report.judged or report.measured
+    for file, found in report.measured if name is not None else rows:
         if file.name == name or (name is None and (file.format, file.recipe) == ("tflite", "int8")):
             return file, found
     if name is not None:
         raise UsageError(f"{name} was not measured; measured: {', '.join(file.name for file, _ in report.measured)}")
-    return max(report.measured, key=lambda row: (row[1].top1.share, -row[1].latency.p50_ms))
+    return max(rows, key=lambda row: (row[1].top1.share, -row[1].latency.p50_ms))
 
 
 def _reference(report: Report, chosen: FileResult) -> Optional[tuple[FileResult, Measurement]]:
-    """Return the float32 file of the same format, to compare the chosen one with."""
+    """Return the float32 file of the same format, and of the same network where that is known, to compare with."""
     for file, found in report.measured:
-        if file is not chosen and (file.format, file.recipe) == (chosen.format, "float32"):
+        wanted = chosen.format, "float32", chosen.network
+        if file is not chosen and (file.format, file.recipe, file.network) == wanted:
             return file, found
     return None
 
@@ -133,7 +137,9 @@ def _cells(report: Report) -> list[list[_Cell]]:
     rows: list[list[_Cell]] = []
     for row in report.measured:
         values = [(heading, value(*row), write) for heading, value, write, _ in columns_of(report)]
-        texts = [(heading, "n/a" if value is None else write(value)) for heading, value, write in values]
+        texts = [
+            (heading, missing_text(heading) if value is None else write(value)) for heading, value, write in values
+        ]
         rows.append([_Cell(heading, text, text == mark) for (heading, text), mark in zip(texts, best)])
     return rows
 

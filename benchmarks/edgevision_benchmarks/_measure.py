@@ -34,7 +34,7 @@ from ._report import FileResult, Pictures, Report
 from ._rounds import Settings
 from ._turns import Extras, Known, OnProgress, measure_all
 
-__all__ = ["Candidate", "OnProgress", "Prepared", "benchmark", "prepare"]
+__all__ = ["Candidate", "OnProgress", "Prepared", "benchmark", "check_settings", "prepare"]
 
 #: Unless the caller says how many runs: enough for a p99 with two times above it, and bounded, because a slow model on
 #: a slow board must not take an hour.
@@ -84,7 +84,7 @@ class Prepared:
 
 def benchmark(
     files: Sequence[StrPath],
-    folder: StrPath,
+    folder: Optional[StrPath],
     *,
     runs: Optional[int] = None,
     warmup: Optional[int] = None,
@@ -111,6 +111,7 @@ def benchmark(
     Args:
         files: `.tflite` and `.onnx` files.
         folder: `folder/<label>/<picture>`, or `folder/{train,val,test}/<label>/<picture>`, of which `test` is used.
+            None measures all but accuracy, on pixels drawn at random.
         runs: how many runs to time, exactly; default: 200, but after 30 no longer than 8 seconds.
         warmup: how many runs to let pass before, exactly; default: 20, but no longer than 2 seconds.
         threads: for the runtime, 1 to 256; default: the cores this process may use, at most 4.
@@ -173,6 +174,7 @@ def benchmark(
                 warmup_runs=settings.warmup_runs,
                 warmup_limit_s=settings.warmup_limit_s,
                 pictures=[(str(picture.path), picture.label) for picture in pictures],
+                classify=not each.metadata.random_weights,
             )
     conditions = read_conditions()
     extras = Extras(tuple(dict.fromkeys(thread_sweep)), mlperf, sustained_s)
@@ -210,7 +212,7 @@ def benchmark(
         command=command,
         conditions=conditions,
         pictures=Pictures(
-            name=data_name or str(folder),
+            name=data_name or ("random pixels" if folder is None else str(folder)),
             split=ready.split,
             sha256=sha256,
             count=len(pictures),
@@ -229,7 +231,7 @@ def benchmark(
 
 def prepare(
     files: Sequence[StrPath],
-    folder: StrPath,
+    folder: Optional[StrPath],
     *,
     runs: Optional[int] = None,
     warmup: Optional[int] = None,
@@ -245,22 +247,18 @@ def prepare(
 ) -> Prepared:
     """Read the files and choose the pictures; needs no runtime. Arguments and errors are those of `benchmark`."""
     tell: OnProgress = on_progress or (lambda name, stage, done, total: None)
+    check_settings(runs, warmup, threads, runtime, thread_sweep, sustained_s)
     settings = dataclasses.replace(_settings(runs, warmup), seed=seed)
-    for count in (threads, *thread_sweep):
-        if count is not None and not 1 <= count <= 256:
-            raise UsageError(f"threads must lie between 1 and 256, got {count}")
-    if sustained_s is not None and not 0 < sustained_s <= 86400:
-        raise UsageError(f"seconds without a pause must be more than 0 and at most 86400, got {sustained_s:g}")
-    if runtime is not None:
-        require_known("runtime", runtime, sorted({name for names in RUNTIMES.values() for name in names}))
     candidates = _open_all(files, given)
     readable = [(each.row, each.metadata) for each in candidates if each.metadata is not None]
     for row, _ in readable:
         if runtime is not None and runtime not in RUNTIMES[row.format or ""]:
             raise UsageError(f"the runtime {runtime} does not read {row.path}; measure .tflite and .onnx files apart")
-    home, split = choose_split(Path(folder))
+    home, split = (Path(), None) if folder is None else choose_split(Path(folder))
     if not readable:
         raise FileError(_none_measured([each.row for each in candidates]))
+    if folder is None:
+        return Prepared(candidates, settings, home, split, [], [])
     pictures = find_known(home, [(row.path, metadata.labels) for row, metadata in readable])
     everything = len(pictures)
     digests = digest_files(pictures, decode=strict, on_read=lambda done: tell("", "reading", done, everything))
@@ -276,11 +274,29 @@ def prepare(
     return ready
 
 
-def _settings(runs: Optional[int], warmup: Optional[int]) -> Settings:
+def check_settings(
+    runs: Optional[int],
+    warmup: Optional[int],
+    threads: Optional[int],
+    runtime: Optional[str],
+    thread_sweep: Sequence[int],
+    sustained_s: Optional[float],
+) -> None:
+    """Raise UsageError for a number out of range, or an unknown runtime; see `benchmark`."""
     if runs is not None and runs < 1:
         raise UsageError(f"runs must be at least 1, got {runs}")
     if warmup is not None and warmup < 0:
         raise UsageError(f"warm-up runs must be at least 0, got {warmup}")
+    for count in (threads, *thread_sweep):
+        if count is not None and not 1 <= count <= 256:
+            raise UsageError(f"threads must lie between 1 and 256, got {count}")
+    if sustained_s is not None and not 0 < sustained_s <= 86400:
+        raise UsageError(f"seconds without a pause must be more than 0 and at most 86400, got {sustained_s:g}")
+    if runtime is not None:
+        require_known("runtime", runtime, sorted({name for names in RUNTIMES.values() for name in names}))
+
+
+def _settings(runs: Optional[int], warmup: Optional[int]) -> Settings:
     settings = _DEFAULT
     if runs is not None:
         settings = dataclasses.replace(settings, runs=runs, runs_limit_s=None, least_runs=runs)
@@ -319,8 +335,9 @@ def _open(path: Path, name: str, given: Optional[Metadata]) -> Candidate:
             record = given.to_json(sha256=file.sha256, size_bytes=file.size_bytes)
     except EdgevisionError as error:
         return Candidate(dataclasses.replace(row, error=str(error)))
-    row = dataclasses.replace(row, format=file.format, recipe=file.metadata.recipe)
-    return Candidate(row, file.metadata, record)
+    metadata = file.metadata
+    row = dataclasses.replace(row, format=file.format, recipe=metadata.recipe, random_weights=metadata.random_weights)
+    return Candidate(row, metadata, record)
 
 
 def _leaks(metadata: Metadata, sha256: str, digests: Sequence[Optional[str]]) -> tuple[str, ...]:

@@ -99,7 +99,8 @@ class Measurement:
 
     Attributes:
         runtime, runtime_version, threads: what ran it.
-        confusion: true label → predicted label → pictures; only what occurred, in the order of the file's labels.
+        confusion: true label → predicted label → pictures; only what occurred, in the order of the file's labels. Empty
+            where accuracy was not measured.
         open_ms: reading and verifying the file and building the interpreter, the runtime's library being loaded.
         first_ms: the first run.
         warmup_runs: runs after the first that no figure counts.
@@ -184,8 +185,13 @@ class Measurement:
         return tuple(lines)
 
     @property
+    def judged(self) -> bool:
+        """Whether accuracy was measured."""
+        return bool(self.confusion)
+
+    @property
     def top1(self) -> Accuracy:
-        """How many pictures got their own label."""
+        """How many pictures got their own label; of none, where accuracy was not measured."""
         right = sum(row.get(label, 0) for label, row in self.confusion.items())
         return Accuracy(right, sum(sum(row.values()) for row in self.confusion.values()))
 
@@ -214,14 +220,14 @@ class Measurement:
 
     def to_record(self) -> dict[str, Any]:
         """Return it as JSON types."""
-        low, high = self.top1.interval
+        low, high = self.top1.interval if self.judged else (None, None)
         return {
             "runtime": self.runtime,
             "runtime_version": self.runtime_version,
             "threads": self.threads,
             "pictures": self.top1.pictures,
             "right": self.top1.right,
-            "top1_share": self.top1.share,
+            "top1_share": self.top1.share if self.judged else None,
             "top1_low_share": low,
             "top1_high_share": high,
             "open_ms": self.open_ms,
@@ -249,7 +255,7 @@ class Measurement:
             ),
             "thread_sweep": None if self.thread_sweep is None else self.thread_sweep.to_record(),
             "top5": None if self.top5 is None else self.top5.to_record(),
-            "macro_f1_share": self.macro_f1,
+            "macro_f1_share": self.macro_f1 if self.judged else None,
             "per_label": {label: scores.to_record() for label, scores in self.per_label.items()},
             "paired": None if self.paired is None else self.paired.to_record(),
             "mlperf": None if self.mlperf is None else self.mlperf.to_record(),

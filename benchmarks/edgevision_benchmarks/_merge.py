@@ -60,7 +60,8 @@ class MergedRow:
     @property
     def right(self) -> tuple[int, ...]:
         """How many pictures each device that measured it had right."""
-        return tuple(cell.measured.top1.right for cell in self.cells if cell is not None and cell.measured is not None)
+        found = [cell.measured for cell in self.cells if cell is not None and cell.measured is not None]
+        return tuple(each.top1.right for each in found if each.judged)
 
     def ratio(self, place: int) -> Optional[float]:
         """Return p50 on a device over p50 on the first device of the table; None for that one, or without either."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ._measurement import Measurement
-from ._report import Report
+from ._report import FileResult, Report
 from ._slowness import not_faster
 from ._speed import LEAST_ROUNDS, TimeRatio
 from ._text import ms_text, ratio_text
@@ -18,6 +18,8 @@ def general_notes(report: Report) -> list[str]:
     lines = [
         f"{pictures.count} pictures of {len(pictures.labels)} labels from {pictures.name}{split} "
         f"(SHA-256 {pictures.sha256[:12]}…)"
+        if pictures.count
+        else f"accuracy not measured: {report.no_accuracy}; timed on pixels drawn at random"
     ]
     runtimes = dict.fromkeys(f"{found.runtime} {found.runtime_version}" for _, found in report.measured)
     threads = sorted({found.threads for _, found in report.measured})
@@ -53,14 +55,16 @@ def general_notes(report: Report) -> list[str]:
 def file_notes(report: Report) -> dict[str, list[str]]:
     """Return by name what holds for one file: how it compares, and what it costs."""
     slow = not_faster(report)
-    told = {file.name: _of_file(found) for file, found in report.measured}
+    told = {file.name: _of_file(file, found) for file, found in report.measured}
     for name, why in slow.items():
         told[name].append(why.describe())
     return {name: lines for name, lines in told.items() if lines}
 
 
-def _of_file(found: Measurement) -> list[str]:
+def _of_file(file: FileResult, found: Measurement) -> list[str]:
     lines: list[str] = []
+    if file.random_weights:
+        lines.append("random weights: it takes as long, and has no accuracy")
     if found.speed is not None:
         verdict = found.speed.verdict or f"no verdict on fewer than {LEAST_ROUNDS} rounds"
         lines.append(f"{verdict}, {_ratio(found.speed.time)}")
@@ -74,10 +78,10 @@ def _of_file(found: Measurement) -> list[str]:
     if found.cost is not None:
         cost = found.cost
         parts = f"{cost.delegated}, in {cost.partitions} part{'s' * (cost.partitions > 1)}"
-        lines.append(
-            f"{cost.parameters:,} parameters, {cost.macs / 1e6:,.1f} million MACs; "
-            f"of {cost.operators} operators delegated: {parts if cost.partitions else 'none'}"
-        )
+        # Of a known network the table has them as they are published, and the file has some folded away.
+        counted = f"{cost.parameters:,} parameters, {cost.macs / 1e6:,.1f} million MACs; "
+        told = f"of {cost.operators} operators delegated: {parts if cost.partitions else 'none'}"
+        lines.append(told if file.network is not None else counted + told)
     if found.thread_sweep is not None:
         counts = ", ".join(f"{each.threads}: {ms_text(each.latency.p50_ms)}" for each in found.thread_sweep.counts)
         lines.append(f"p50 ms by threads {counts}; {found.thread_sweep.recommended} recommended")

@@ -72,7 +72,7 @@ def _refuse_constant(name: str) -> NoReturn:
 def _check(found: Measurement, where: str) -> None:
     """Refuse what no measurement gives, and what reckoning with it would stumble over."""
     counts = [count for row in found.confusion.values() for count in row.values()]
-    if min(counts, default=0) < 0 or not sum(counts):
+    if min(counts, default=0) < 0 or (found.confusion and not sum(counts)):
         raise Misfit(f"{where}.confusion must count pictures")
     times = dataclasses.astuple(found.latency)[1:]
     if not all(time_ms > 0 for time_ms in times):

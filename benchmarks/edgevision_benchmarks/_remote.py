@@ -31,7 +31,7 @@ __all__ = ["FORWARDED", "benchmark_on", "purge"]
 
 #: What is passed on as it was typed. The rest is done here, or has to be made to fit.
 FORWARDED = (
-    *("runs", "warmup", "mlperf", "sustained", "seed", "threads", "runtime", "whole", "strict"),
+    *("runs", "warmup", "mlperf", "sustained", "seed", "threads", "runtime", "whole", "strict", "no_accuracy"),
     *("resize", "pixels", "color_order", "logits"),
 )
 
@@ -87,7 +87,8 @@ def benchmark_on(host: str, ready: Prepared, args: argparse.Namespace, data_name
     if [row.sha256 for row in rows] != [each.row.sha256 for each in ready.candidates]:
         raise HostError(f"{host}: it measured other files than these; --purge removes what is damaged there")
     skipped = tuple(map(here, report.pictures.skipped))
-    pictures = dataclasses.replace(report.pictures, name=data_name or args.data, skipped=skipped)
+    name = data_name or args.data or report.pictures.name
+    pictures = dataclasses.replace(report.pictures, name=name, skipped=skipped)
     return dataclasses.replace(
         report,
         files=rows,
@@ -285,7 +286,7 @@ def _files(ready: Prepared, args: argparse.Namespace) -> tuple[dict[str, _Conten
     for each in ready.candidates:
         names[f"files/{each.row.name}"] = each.row.sha256
         contents[each.row.sha256] = Path(each.row.path)
-    folder = _data_folder(ready, args)
+    folder = "" if args.data is None else _data_folder(ready, args)
     for picture, digest in zip(ready.pictures, ready.digests):
         if digest is None:
             raise PictureError(f"cannot read the picture {picture.path}; change its permissions, or remove it")
@@ -305,11 +306,12 @@ def _data_folder(ready: Prepared, args: argparse.Namespace) -> str:
 
 def _names_here(ready: Prepared, args: argparse.Namespace) -> Callable[[str], str]:
     """Return what gives a text from there the names that files and pictures have here."""
-    folder = _data_folder(ready, args)
     names = {f"files/{each.row.name}": each.row.path for each in ready.candidates}
-    names.update(
-        {folder: str(args.data), f"{folder}/{ready.split}/" if ready.split else f"{folder}/": f"{ready.home}/"}
-    )
+    if args.data is not None:
+        folder = _data_folder(ready, args)
+        names.update(
+            {folder: str(args.data), f"{folder}/{ready.split}/" if ready.split else f"{folder}/": f"{ready.home}/"}
+        )
     longest_first = sorted(names, key=len, reverse=True)
     known = re.compile(rf"(?<![\w./-])(?:{'|'.join(map(re.escape, longest_first))})")
     return lambda text: known.sub(lambda found: names[found[0]], text)
@@ -318,7 +320,7 @@ def _names_here(ready: Prepared, args: argparse.Namespace) -> Callable[[str], st
 def _words(ready: Prepared, args: argparse.Namespace) -> list[str]:
     """Return the arguments of the command there."""
     words = [f"files/{each.row.name}" for each in ready.candidates]
-    words += ["--data", _data_folder(ready, args), "--json"]
+    words += ["--json"] if args.data is None else ["--data", _data_folder(ready, args), "--json"]
     for name in FORWARDED:
         value, flag = getattr(args, name), f"--{name.replace('_', '-')}"
         words += [flag] if value is True else [] if value is None or value is False else [f"{flag}={value}"]

@@ -14,10 +14,25 @@ from ._slowness import NotFaster, not_faster
 from ._speed import TimeRatio
 from ._statistics import CONFIDENCE
 
-__all__ = ["FORMAT", "FileResult", "Pictures", "Report"]
+__all__ = ["FORMAT", "FileResult", "NetworkCost", "Pictures", "Report"]
 
 #: Raised when a reader of the old record would misread the new one.
 FORMAT = 1
+
+
+@dataclass(frozen=True)
+class NetworkCost:
+    """The network that a file was made from.
+
+    Attributes:
+        name: of the network.
+        parameters: numbers that it holds, those of batch normalization among them, as published tables count.
+        macs: multiplications with an addition of its convolutions and dense layers for one picture.
+    """
+
+    name: str
+    parameters: int
+    macs: int
 
 
 @dataclass(frozen=True)
@@ -31,6 +46,8 @@ class FileResult:
         format, recipe: as the file says; None where it could not be read.
         warnings: why the numbers may mislead.
         error: why it was not measured, one line.
+        random_weights: whether the file says that its network was left as it was initialized; it has no accuracy.
+        network: what it was made from, where whoever measured it knew.
     """
 
     path: str
@@ -42,10 +59,14 @@ class FileResult:
     warnings: tuple[str, ...] = ()
     error: Optional[str] = None
     measured: Optional[Measurement] = None
+    random_weights: bool = False
+    network: Optional[NetworkCost] = None
 
     @property
     def title(self) -> str:
-        """Format and recipe for people, or the name where those are unknown."""
+        """Format and recipe for people, or the name where those are unknown or tell less."""
+        if self.network is not None:
+            return self.name
         if self.format is None or self.recipe in (None, "unknown"):
             return self.name
         return f"{ {'tflite': 'TFLite', 'onnx': 'ONNX'}.get(self.format, self.format) } {self.recipe}"
@@ -104,6 +125,16 @@ class Report:
         """The files that were measured, in order."""
         return [(file, file.measured) for file in self.files if file.measured is not None]
 
+    @property
+    def judged(self) -> list[tuple[FileResult, Measurement]]:
+        """Those of them whose accuracy was measured."""
+        return [row for row in self.measured if row[1].judged]
+
+    @property
+    def no_accuracy(self) -> str:
+        """Why a file has none that was measured."""
+        return "its weights are random" if self.pictures.count else "no pictures were given"
+
     def to_record(self) -> dict[str, Any]:
         """Return the record that `report.json` holds: see the package's docstring."""
         slow = not_faster(self)
@@ -133,6 +164,8 @@ def _file_record(file: FileResult, slow: Optional[NotFaster]) -> dict[str, Any]:
         "sha256": file.sha256,
         "format": file.format,
         "recipe": file.recipe,
+        "random_weights": file.random_weights,
+        "network": None if file.network is None else dataclasses.asdict(file.network),
         "warnings": list(file.warnings),
         "error": file.error,
         "not_faster": None if slow is None else slow.to_record(),

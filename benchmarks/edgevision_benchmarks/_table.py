@@ -13,7 +13,7 @@ from ._text import interval_text, ms_text, percent_text, ratio_text, size_text
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["best_texts", "columns_of", "print_table"]
+__all__ = ["best_texts", "columns_of", "missing_text", "print_table"]
 
 Column = tuple[
     str,
@@ -28,12 +28,19 @@ _WIDE = 165
 #: What is no terminal has no width of its own; no line needs to break there.
 _WIDTH = 240
 
+
+def _count_text(count: float) -> str:
+    return f"{count:,.0f}"
+
+
 #: Heading, value, how to write it, and which value is best. Opening and memory are measured once a file and differ from
 #: run to run by more than files do: a mark there would award chance. The interval stands beside top-1.
 COLUMNS: list[Column] = [
-    ("top-1 %", lambda file, found: found.top1.share, percent_text, max),
+    ("top-1 %", lambda file, found: found.top1.share if found.judged else None, percent_text, max),
     ("top-5 %", lambda file, found: None if found.top5 is None else found.top5.share, percent_text, max),
-    ("macro-F1 %", lambda file, found: found.macro_f1, percent_text, max),
+    ("macro-F1 %", lambda file, found: found.macro_f1 if found.judged else None, percent_text, max),
+    ("parameters", lambda file, found: None if file.network is None else file.network.parameters, _count_text, None),
+    ("MACs", lambda file, found: None if file.network is None else file.network.macs, _count_text, None),
     ("size", lambda file, found: float(file.size_bytes), size_text, min),
     ("p50 ms", lambda file, found: found.latency.p50_ms, ms_text, min),
     ("p90 ms", lambda file, found: found.latency.p90_ms, ms_text, min),
@@ -47,12 +54,24 @@ COLUMNS: list[Column] = [
 
 
 def columns_of(report: Report) -> list[Column]:
-    """Return the columns; the time ratio only if there are files to compare, top-5 only if there are many labels."""
+    """Return the columns that hold something: the time ratio if there are files to compare, top-5 of many labels.
+
+    Top-1 is always there, so that it says when it was not measured.
+    """
+    unknown = all(file.network is None for file, _ in report.measured)
     left_out = {
+        "parameters": unknown,
+        "MACs": unknown,
+        "macro-F1 %": not report.judged,
         "time ratio": all(found.speed is None for _, found in report.measured),
         "top-5 %": all(found.top5 is None for _, found in report.measured),
     }
     return [column for column in COLUMNS if not left_out.get(column[0], False)]
+
+
+def missing_text(heading: str) -> str:
+    """Return what stands in a cell without a value."""
+    return "not measured" if heading == "top-1 %" else "n/a"
 
 
 def best_texts(report: Report) -> list[Optional[str]]:
@@ -94,10 +113,10 @@ def print_table(report: Report, console: Optional[Console] = None) -> None:
         cells[0].stylize("yellow", len(file.name))
         for heading, value, write, _, best_text in columns:
             number = value(file, found)
-            text = "n/a" if number is None else write(number)
+            text = missing_text(heading) if number is None else write(number)
             cells.append(Text(text, "bold green" if text == best_text else ""))
             if heading == "top-1 %":
-                cells.append(Text(interval_text(found.top1.interval)))
+                cells.append(Text(interval_text(found.top1.interval) if found.judged else ""))
         table.add_row(*cells)
     console.print(table)
     for line in general_notes(report):

@@ -165,8 +165,8 @@ def _conclude(
             files[name] = _measurement(name, pictures, settings, timing, answers)
         elif name in errors:
             files[name] = errors[name]
-    # A picture that cannot be decoded is so for every file.
-    skipped = next((tuple(answer["skipped"]) for answer in answers.values()), ())
+    # A picture that cannot be decoded is so for every file that was asked about it.
+    skipped = next((tuple(answer["skipped"]) for answer in answers.values() if answer["predicted"] is not None), ())
     return Measured(files, skipped, timing.noise_floor, timing.before, timing.after)
 
 
@@ -179,6 +179,7 @@ def _measurement(
     drift = drift_of(rounds, seed)
     streams = [StreamPass(Percentiles(**each["latency"]), each["duration_s"]) for each in answer.get("streams", ())]
     right, spells = answer["top5_right"], answer["sustained"]
+    judged = {each: found for each, found in answers.items() if found["predicted"] is not None}
     return Measurement(
         **_times(timing.opened[name], rounds, seed),
         confusion=answer["confusion"],
@@ -197,7 +198,7 @@ def _measurement(
         energy_mj=timing.energy_mj[name],
         cost=_cost(answer["cost"]),
         top5=None if right is None else Accuracy(right, sum(each is not None for each in answer["predicted"])),
-        paired=_paired(answers, name, pictures),
+        paired=_paired(judged, name, pictures) if name in judged else None,
         drift=drift,
         drifted=drift is not None and beyond(drift, span) != "no difference",
     )

@@ -39,15 +39,17 @@ _WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"
 class TfliteConversion:
     """The recipes of one model, which share what takes long: the float models, the ranges and the fitted int8 file."""
 
-    def __init__(self, source: Source, calibration: npt.NDArray[np.uint8] | None) -> None:
+    def __init__(self, source: Source, calibration: npt.NDArray[np.uint8] | None, *, fitted: bool = True) -> None:
         """Do nothing yet.
 
         Args:
             source: the model.
             calibration: uint8 pixels `(n, height, width, 3)`, for the recipes that take ranges from pictures.
+            fitted: of int8: see `Int8Quantizer.quantize`; of random weights there is nothing to keep.
         """
         self.source = source
         self.calibration = calibration
+        self._fitted = fitted
 
     def convert(self, recipe: str) -> bytes:
         """Convert the model.
@@ -89,7 +91,7 @@ class TfliteConversion:
 
     @cached_property
     def _int8(self) -> bytes:
-        return take_bytes(self._quantizer.quantize(), self.source)
+        return take_bytes(self._quantizer.quantize(fitted=self._fitted), self.source)
 
     def _make_int8(self) -> bytes:
         floats = float_operators(self._int8)

@@ -50,7 +50,7 @@ class Int8Quantizer:
         """
         return cls(_calibrated(model, numbers), pixels)
 
-    def quantize(self, in_float: Sequence[str] = ()) -> bytes:
+    def quantize(self, in_float: Sequence[str] = (), *, fitted: bool = True) -> bytes:
         """Quantize to int8 and fit the file to the float model.
 
         Where that brings the scores of the calibration pictures no closer to the float model's, the file stays as
@@ -58,11 +58,14 @@ class Int8Quantizer:
 
         Args:
             in_float: see `Calibrated.quantize`.
+            fitted: False leaves it as TensorFlow's quantizer made it: the same operators and bytes, sooner.
 
         Returns:
             A flatbuffer as `Calibrated.quantize` returns: uint8 input, float32 output, the converter's tensor names.
         """
         unfitted = self.calibrated.quantize(in_float)
+        if not fitted:
+            return unfitted
         return _fitted(unfitted, self.calibrated.model, self.pixels, self.calibrated.numbers, exact=False)
 
 

@@ -134,6 +134,7 @@ class Metadata:
         temperature: scores are sharpened or softened as `score ** (1 / temperature)` and renormalized.
         reject_threshold: a top score below it is reported as unknown; 0 rejects nothing.
         fitted_on: the pictures on which these two were fitted, if they were.
+        random_weights: the network was left as it was initialized: it takes as long, and its scores mean nothing.
         edgevision: the version that wrote the file.
         logits: a file that edgevision did not write ends before its softmax, which the device applies.
     """
@@ -153,6 +154,7 @@ class Metadata:
     edgevision: str = ""
     logits: bool = False
     fitted_on: Optional[DataOrigin] = None
+    random_weights: bool = False
 
     def __post_init__(self) -> None:
         require_known("resize mode", self.resize, RESIZE_MODES)
@@ -183,6 +185,8 @@ class Metadata:
             del record["recipe_meaning"]
         if self.fitted_on is None:
             del record["fitted_on"]
+        if not self.random_weights:
+            del record["random_weights"]
         for origin in map(record.get, ("trained_on", "calibrated_on", "fitted_on")):
             if origin is not None and not origin["marks"]:
                 del origin["marks"]
@@ -196,7 +200,7 @@ class Metadata:
                 f"the metadata has format {record.get('format')!r}, this edgevision reads {FORMAT}; install a newer one"
             )
         try:
-            record = {"logits": False, "recipe_meaning": "", "fitted_on": None, **record}
+            record = {"logits": False, "recipe_meaning": "", "fitted_on": None, "random_weights": False, **record}
             values = {field.name: record[field.name] for field in dataclasses.fields(cls)}
             values["labels"] = tuple(values["labels"])
             values["size_wh"] = tuple(values["size_wh"])

@@ -13,11 +13,12 @@ from edgevision_device import UsageError, find_pictures
 
 from .._console import stdout_console
 from .._imagenet import DEFAULT_MODELS, imagenet_compare, imagenet_top
+from .._imagenet_files import parse_weights
 from .._imagenet_meanings import parse_means
-from .._networks import NETWORKS, PRETRAINED, RANDOM
+from .._networks import PRETRAINED, RANDOM
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from typing import Any
 
     from rich.console import Console
@@ -106,30 +107,6 @@ def run(args: argparse.Namespace) -> int:
     else:
         print_top(found)
     return 0
-
-
-def parse_weights(texts: Iterable[str], models: Sequence[str]) -> dict[str, str]:
-    """Read each `--weights`: `FILE` where there is one network, else `NAME=FILE`.
-
-    >>> parse_weights(["vgg16=random", "resnet50=weights/a=b.h5"], ["all"])
-    {'vgg16': 'random', 'resnet50': 'weights/a=b.h5'}
-    >>> parse_weights(["weights/a=b.h5"], ["resnet50"])
-    {'resnet50': 'weights/a=b.h5'}
-    """
-    weights: dict[str, str] = {}
-    for text in texts:
-        name, equals, file = text.partition("=")
-        if name not in NETWORKS and len(models) == 1 and models != ["all"]:
-            name, equals, file = models[0], "=", text
-        if not equals or not name or not file:
-            raise UsageError(
-                f"of several networks --weights takes NAME=FILE or NAME={RANDOM}, such as resnet50=resnet50.h5, got "
-                f"{text!r}"
-            )
-        if name in weights:
-            raise UsageError(f"--weights are given twice for {name}: {weights[name]} and {file}; give one")
-        weights[name] = file
-    return weights
 
 
 def print_top(found: Sequence[TopLabels], console: Console | None = None) -> None:

@@ -24,7 +24,15 @@ if TYPE_CHECKING:
     import keras
     import numpy.typing as npt
 
-__all__ = ["VARIANTS", "Variant", "check_lite_weights", "lite_body", "lite_classifier", "load_lite_weights"]
+__all__ = [
+    "VARIANTS",
+    "Variant",
+    "check_lite_weights",
+    "has_lite_weights",
+    "lite_body",
+    "lite_classifier",
+    "load_lite_weights",
+]
 
 
 @dataclass(frozen=True)
@@ -91,6 +99,15 @@ def check_lite_weights(name: str, weights: str | None, *, top: bool = False) -> 
     path = _packaged_weights(name) if weights is None else weights
     if not Path(path).is_file():
         raise FileError(f"no such weights file: {path}")
+
+
+def has_lite_weights(name: str) -> bool:
+    """Say whether the package with the weights is installed."""
+    try:
+        check_lite_weights(name, None)
+    except (FileError, MissingPackageError):
+        return False
+    return True
 
 
 def load_lite_weights(name: str, model: keras.Model, weights: str | None) -> None:

@@ -33,6 +33,7 @@ __all__ = [
     "application_body",
     "application_classifier",
     "check_application_weights",
+    "has_application_weights",
     "load_application_weights",
 ]
 
@@ -178,17 +179,21 @@ def check_application_weights(name: str, weights: str | None, *, top: bool = Fal
                 f"{weights} is no file of Keras weights; its name must end in one of {', '.join(_SUFFIXES)}"
             )
         return
-    application = APPLICATIONS[name]
-    folder = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models"
-    if (folder / application.file(top=top)).is_file():
+    if has_application_weights(name, top=top):
         return
     try:
-        request = urllib.request.Request(application.address(top=top), method="HEAD")
+        request = urllib.request.Request(APPLICATIONS[name].address(top=top), method="HEAD")
         urllib.request.urlopen(request, timeout=10).close()
     except urllib.error.HTTPError:
         return  # somebody answered; whether the file can be had is seen when it is fetched
     except OSError as error:
         raise _not_fetched(name, top, error) from error
+
+
+def has_application_weights(name: str, *, top: bool = True) -> bool:
+    """Say whether Keras has fetched the published file before."""
+    folder = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models"
+    return (folder / APPLICATIONS[name].file(top=top)).is_file()
 
 
 def _not_fetched(name: str, top: bool, error: Exception) -> FileError:

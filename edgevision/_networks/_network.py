@@ -33,11 +33,13 @@ class Weights:
     Attributes:
         check: `check(weights, top=...)` raises FileError or MissingPackageError if the weights are not there, for the
             whole network or for its body, without loading anything.
+        here: whether the published ones of the whole network are on this machine; asks nobody.
         load: fills a body.
         classifier: builds the whole network with its 1,000 scores, softmax last.
     """
 
     check: Callable[..., None]
+    here: Callable[[], bool]
     load: Callable[[keras.Model, str | None], None]
     classifier: Callable[[str | None], keras.Model]
 
@@ -108,6 +110,11 @@ class Network:
         source = self._pretrained()
         if weights != RANDOM:
             source.check(weights, top=top)
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether ImageNet weights of the whole network are on this machine, in a package or fetched before."""
+        return self._pretrained().here()
 
     def load(self, body: keras.Model, weights: str | None) -> None:
         """Fill a body that `body` built with ImageNet weights, those of a file or the published ones."""

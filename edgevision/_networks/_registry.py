@@ -6,12 +6,20 @@ from collections.abc import Mapping
 from functools import partial
 from types import MappingProxyType
 
-from ._efficientnet_lite import VARIANTS, check_lite_weights, lite_body, lite_classifier, load_lite_weights
+from ._efficientnet_lite import (
+    VARIANTS,
+    check_lite_weights,
+    has_lite_weights,
+    lite_body,
+    lite_classifier,
+    load_lite_weights,
+)
 from ._keras_applications import (
     APPLICATIONS,
     application_body,
     application_classifier,
     check_application_weights,
+    has_application_weights,
     load_application_weights,
 )
 from ._network import Network, Weights
@@ -59,7 +67,10 @@ _LITE = tuple(
         size_wh=(variant.size, variant.size),
         dropout=variant.dropout,
         weights=Weights(
-            partial(check_lite_weights, name), partial(load_lite_weights, name), partial(lite_classifier, name)
+            partial(check_lite_weights, name),
+            partial(has_lite_weights, name),
+            partial(load_lite_weights, name),
+            partial(lite_classifier, name),
         ),
     )
     for name, variant in VARIANTS.items()
@@ -74,6 +85,7 @@ _APPLICATIONS = tuple(
         dropout=application.dropout,
         weights=Weights(
             partial(check_application_weights, name),
+            partial(has_application_weights, name),
             partial(load_application_weights, name),
             partial(application_classifier, name),
         ),

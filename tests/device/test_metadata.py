@@ -50,7 +50,7 @@ def test_a_file_from_before_fits_were_written_down_is_read() -> None:
     assert Metadata.from_record(json.loads(text)) == plain
 
 
-OPTIONAL = ("logits", "recipe_meaning", "fitted_on")
+OPTIONAL = ("logits", "recipe_meaning", "fitted_on", "random_weights")
 
 
 @pytest.mark.parametrize("missing", [each.name for each in dataclasses.fields(Metadata) if each.name not in OPTIONAL])

@@ -221,7 +221,7 @@ def test_without_photographs_int8_is_refused_before_anything_slow(
 ) -> None:
     monkeypatch.setitem(sys.modules, "skimage", None)
     monkeypatch.setitem(sys.modules, "keras", None)  # not even Keras is needed to say so
-    networks = NetworkFiles(("efficientnet-lite0",), {"efficientnet-lite0": RANDOM}, recipe)
+    networks = NetworkFiles(("efficientnet-lite0",), {"efficientnet-lite0": RANDOM}, (recipe,))
     message = r"photographs inside scikit-image.*pip install 'edgevision\[pretrained\]', or choose another --recipe$"
     with pytest.raises(MissingPackageError, match=message):
         networks.check()

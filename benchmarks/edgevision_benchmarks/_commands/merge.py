@@ -85,13 +85,14 @@ def _table(merged: MergedTable, columns: tuple[str, ...]) -> Table:
 
 
 def _texts(cell: FileResult | None, columns: tuple[str, ...]) -> list[str]:
+    from .._table import missing_text
     from .._text import ms_text, percent_text
 
     if cell is None or cell.measured is None:
         return ["" if cell is None else "failed"] * len(columns)
     latency = cell.measured.latency
     known = {
-        "top-1 %": percent_text(cell.measured.top1.share),
+        "top-1 %": percent_text(cell.measured.top1.share) if cell.measured.judged else missing_text("top-1 %"),
         "p50 ms": ms_text(latency.p50_ms),
         "p90 ms": ms_text(latency.p90_ms),
     }
