@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
 
     import numpy as np
     import numpy.typing as npt
-
-    from edgevision_device import Metadata
 
     from ._source import Source
 
@@ -147,10 +146,12 @@ def export_model(
         _require_input(source, "the fit of confidence", labelled.pixels_nhwc)
         check_max_error(labelled.max_error)
     expected = source.scores(verification)
-    tflite = conversion or TfliteConversion(source, calibration.pixels_nhwc if calibration else None)
+    pixels = calibration.pixels_nhwc if calibration else None
+    tflite = conversion or TfliteConversion(source, pixels)
     exported: list[ExportedFile] = []
+    stop = threading.Event()
     # A file is verified while the next is converted, which leaves cores idle.
-    waiting: Callable[[], ExportedFile] | None = None
+    finish: Callable[[], ExportedFile] | None = None
     with ThreadPoolExecutor(1) as pool:
         try:
             for place, (format, recipe, target) in enumerate(plan):
@@ -161,37 +162,38 @@ def export_model(
                     recipe_meaning=RECIPES[format][recipe].describe(),
                     calibrated_on=calibration.origin if calibration and RECIPES[format][recipe].calibrated else None,
                 )
-                with quiet_native(keep=lambda line: False):  # what they print from C++ helps only their authors
-                    before, waiting = waiting and pool.submit(waiting), None
+                # What converters print from C++ helps only their authors. A runtime that verifies meanwhile is hushed,
+                # too: there is one descriptor 2, and what is wrong with a file becomes an exception.
+                with quiet_native(keep=lambda line: False):
+                    running = None if finish is None else pool.submit(finish)
                     try:
-                        model = _convert(tflite, format, metadata, target.name)
-                    finally:
-                        if before is not None:
-                            exported.append(before.result())
+                        if format == "tflite":
+                            model = add_tflite_metadata(tflite.convert(recipe), metadata)
+                        else:
+                            model = convert_onnx(source, recipe, pixels)
+                    except Exception as error:
+                        if running is not None:
+                            running.result()  # an error of the file before came first
+                        if isinstance(error, (EdgevisionError, OSError)):
+                            raise
+                        reason = first_line(error)  # every step of a converter has errors of its own
+                        raise FileError(
+                            f"{target.name} cannot be made from this model: {reason}; leave it out with --formats or "
+                            "--recipes"
+                        ) from error
+                    if running is not None:
+                        exported.append(running.result())
                 content = seal(model, metadata, format)
-                waiting = partial(_write, target, format, recipe, content, verification, expected, labelled)
-        finally:  # files before one that fails are kept
-            if waiting is not None:
-                exported.append(waiting())
+                finish = partial(_finish, target, format, recipe, content, verification, expected, labelled, stop)
+            if finish is not None:
+                exported.append(finish())
+        except KeyboardInterrupt:
+            stop.set()
+            raise
     return exported
 
 
-def _convert(conversion: TfliteConversion, format: str, metadata: Metadata, name: str) -> bytes:
-    """Return the model part of a file of that name."""
-    try:
-        if format == "tflite":
-            return add_tflite_metadata(conversion.convert(metadata.recipe), metadata)
-        return convert_onnx(conversion.source, metadata.recipe, conversion.calibration)
-    except (EdgevisionError, OSError):
-        raise
-    except Exception as error:  # every step of a converter has errors of its own
-        reason = first_line(error)
-        raise FileError(
-            f"{name} cannot be made from this model: {reason}; leave it out with --formats or --recipes"
-        ) from error
-
-
-def _write(
+def _finish(
     target: Path,
     format: str,
     recipe: str,
@@ -199,12 +201,16 @@ def _write(
     verification: npt.NDArray[np.uint8],
     expected: npt.NDArray[np.float32],
     labelled: Labelled | None,
+    stop: threading.Event,
 ) -> ExportedFile:
     """Verify a file under its temporary name, so that one which fails is never seen under its own."""
-    chosen = spread(len(verification), RECIPES[format][recipe].most_verified or len(verification))
+    most = RECIPES[format][recipe].most_verified
+    if most is not None:
+        taken = spread(len(verification), most)
+        verification, expected = verification[taken], expected[taken]
     with writing(target) as temporary:
         temporary.write_bytes(content)
-        agreement = compare(temporary, verification[chosen], expected[chosen])
+        agreement = compare(temporary, verification, expected, stop=stop)
         require_agreement(target.name, recipe, agreement)
         confidence = None if labelled is None else _fit(target.name, temporary, labelled)
         size_bytes = temporary.stat().st_size

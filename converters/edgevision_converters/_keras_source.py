@@ -361,7 +361,9 @@ def _leading_normalization(model: keras.Model) -> tuple[Normalization, Any, kera
         except ValueError:  # another branch of the network takes the pixels as they are
             return None
     std = 1 / float(scale)
-    return Normalization((round(0.0 - float(offset) * std, 6),), (round(std, 6),)), first, core
+    # 1 / (1 / 255) is not 255, nor 0 ± 1e-17 a mean that anybody chose.
+    mean = round(0.0 - float(offset) * std, 6)
+    return Normalization((mean,), (float(f"{std:.9g}"),)), first, core
 
 
 def _rescaling(normalization: Normalization) -> Any:

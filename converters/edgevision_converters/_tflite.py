@@ -47,8 +47,8 @@ class TfliteConversion:
             calibration: uint8 pixels `(n, height, width, 3)`, for the recipes that take ranges from pictures.
             fitted: of int8: see `Int8Quantizer.quantize`; of random weights there is nothing to keep.
         """
-        self.source = source
-        self.calibration = calibration
+        self._source = source
+        self._calibration = calibration
         self._fitted = fitted
 
     def convert(self, recipe: str) -> bytes:
@@ -72,12 +72,12 @@ class TfliteConversion:
 
     @cached_property
     def _float(self) -> bytes:
-        return self.source.float_tflite("bytes")
+        return self._source.float_tflite("bytes")
 
     @property
     def _pixels(self) -> npt.NDArray[np.uint8]:
-        assert self.calibration is not None
-        return pinned(self.calibration)
+        assert self._calibration is not None
+        return pinned(self._calibration)
 
     @cached_property
     def _quantizer(self) -> Int8Quantizer:
@@ -87,11 +87,11 @@ class TfliteConversion:
         straight in. Left in the graph, MUL and ADD would be two more roundings.
         """
         pixels = self._pixels
-        return Int8Quantizer.of(self.source.float_tflite("numbers"), normalize(self.source.metadata, pixels), pixels)
+        return Int8Quantizer.of(self._source.float_tflite("numbers"), normalize(self._source.metadata, pixels), pixels)
 
     @cached_property
     def _int8(self) -> bytes:
-        return take_bytes(self._quantizer.quantize(fitted=self._fitted), self.source)
+        return take_bytes(self._quantizer.quantize(fitted=self._fitted), self._source)
 
     def _make_int8(self) -> bytes:
         floats = float_operators(self._int8)
@@ -100,19 +100,19 @@ class TfliteConversion:
         return self._int8
 
     def _make_selective(self) -> bytes:
-        assert self.calibration is not None
+        assert self._calibration is not None
         # On these files, of all layers, errors differ by more than pictures do.
-        errors = layer_errors(self._int8, self._float, self.calibration[spread(len(self.calibration), _WATCHED)])
+        errors = layer_errors(self._int8, self._float, self._calibration[spread(len(self._calibration), _WATCHED)])
         computing = [each for each in errors.layers if each.operator in _WEIGHTED]
         worst = worst_layers(computing, math.ceil(_FLOAT_SHARE * len(computing)))
-        return take_bytes(self._quantizer.quantize([each.layer for each in worst]), self.source)
+        return take_bytes(self._quantizer.quantize([each.layer for each in worst]), self._source)
 
     def _make_int8x16(self) -> bytes:
         """Quantize weights to 8 bits and activations to 16, the normalization included: that costs no accuracy here."""
-        parsed = unpack(quantize_16_fitted(self.source.float_tflite("pixels"), self._pixels.astype(np.float32)))
-        name_tensors(parsed, self.source.layers)
+        parsed = unpack(quantize_16_fitted(self._source.float_tflite("pixels"), self._pixels.astype(np.float32)))
+        name_tensors(parsed, self._source.layers)
         compact(parsed)
-        begin_tflite(parsed, "bytes", self.source.metadata.size_wh)
+        begin_tflite(parsed, "bytes", self._source.metadata.size_wh)
         return pack(parsed)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -93,6 +95,8 @@ def compare(
     pixels_nhwc: npt.NDArray[np.uint8],
     expected: npt.NDArray[np.float32],
     targets: npt.NDArray[np.integer[Any]] | None = None,
+    *,
+    stop: threading.Event | None = None,
 ) -> Agreement:
     """Run a file on preprocessed pictures and compare with the scores that its source gave them.
 
@@ -101,20 +105,33 @@ def compare(
         pixels_nhwc: uint8, `(n, height, width, 3)`.
         expected: float32 scores, `(n, labels)`.
         targets: index of what each picture shows, `(n,)`; None counts a picture to the label that the source gave it.
+        stop: to end before all pictures are compared.
+
+    Raises:
+        CancelledError: `stop` was set.
     """
+    stop = stop or threading.Event()
     # A core each: kernels that use one only, as those of int8x16 do, then take half the time on two.
     cores = default_threads()
     workers = max(1, min(cores, len(pixels_nhwc), _COPIES // path.stat().st_size))
     classifier, *more = (Classifier(path, threads=cores // workers) for _ in range(workers))
     with ThreadPoolExecutor(workers) as pool:
-        parts = pool.map(_run, (classifier, *more), np.array_split(pixels_nhwc, workers))
-    scores = np.concatenate(list(parts))
+        try:
+            parts = list(pool.map(partial(_run, stop), (classifier, *more), np.array_split(pixels_nhwc, workers)))
+        except KeyboardInterrupt:
+            stop.set()
+            raise
+    scores = np.concatenate(parts)
     runtime = f"{classifier.runtime.name} {classifier.runtime.version}"
     return compare_scores(expected, scores, classifier.metadata.labels, targets, runtime=runtime)
 
 
-def _run(classifier: Classifier, pixels_nhwc: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    scores = [classifier.run(pixels[np.newaxis]) for pixels in pixels_nhwc]
+def _run(stop: threading.Event, classifier: Classifier, pixels_nhwc: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    scores: list[npt.NDArray[np.float32]] = []
+    for pixels in pixels_nhwc:
+        if stop.is_set():
+            raise CancelledError
+        scores.append(classifier.run(pixels[np.newaxis]))
     return np.array(scores, np.float32).reshape(len(scores), len(classifier.metadata.labels))
 
 

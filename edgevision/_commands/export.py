@@ -8,6 +8,7 @@ import json
 import shlex
 from typing import TYPE_CHECKING, Any
 
+from edgevision_benchmarks import Accuracy
 from edgevision_converters import LADDER, RECIPES
 from edgevision_device import COLOR_ORDERS, RESIZE_MODES, CheckError, UsageError
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from .._proof import ProvenFile
 
-#: A file that agrees less often than this gets a warning.
+#: A file that agrees less often than this gets a warning, if that cannot be chance.
 _LEAST_AGREEMENT = 0.95
 
 
@@ -227,12 +228,12 @@ def _print_record(file: ExportedFile | None, **more: Any) -> None:
 
 def _warning(file: ExportedFile) -> str | None:
     """Say so if quantization changed more labels than anybody should accept unseen."""
-    share = file.agreement.same_top1
-    if share >= _LEAST_AGREEMENT:
-        return None
     pictures = file.agreement.pictures
+    same = Accuracy(round(file.agreement.same_top1 * pictures), pictures)
+    if same.interval[1] >= _LEAST_AGREEMENT:
+        return None
     return (
-        f"{file.path.name} gives another label than the model for {round((1 - share) * pictures)} of {pictures} "
+        f"{file.path.name} gives another label than the model for {pictures - same.right} of {pictures} "
         f"pictures; look at its accuracy with `edgevision benchmark` before you use it"
     )
 

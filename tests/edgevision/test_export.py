@@ -15,7 +15,9 @@ import numpy as np
 import pytest
 
 from edgevision import Classifier, ExportOptions, Run, export, load_data, read_picture
+from edgevision._commands.export import _warning
 from edgevision._photos import CALIBRATION_PHOTOS, VERIFICATION_PHOTOS, photo_crops
+from edgevision_converters import Agreement, ExportedFile
 from edgevision_device import (
     DataError,
     EdgevisionError,
@@ -216,3 +218,18 @@ def test_what_a_keras_file_lacks_is_said_before_tensorflow_starts(
         assert (done.returncode, done.stdout) == (2, "")
         assert says in done.stderr
         assert "TensorFlow" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("same", "pictures", "warned"), [(30, 32, False), (27, 32, True), (94, 100, False), (88, 100, True), (0, 1, True)]
+)
+def test_a_file_that_changes_more_labels_than_chance_explains_gets_a_warning(
+    same: int, pictures: int, warned: bool
+) -> None:
+    agreement = Agreement(pictures, same / pictures, 0.4, "litert 2.3.0", 0.1, ())
+    warning = _warning(ExportedFile(Path("net.int8.tflite"), "tflite", "int8", 9, agreement))
+    assert (warning is not None) == warned
+    if warning is not None:
+        assert warning.startswith(
+            f"net.int8.tflite gives another label than the model for {pictures - same} of {pictures} pictures;"
+        )
