@@ -68,10 +68,11 @@ write_report(report, "report")
                           floor), start_temperature_c and end_temperature_c (before the first run, after the last one),
                           start_clock_mhz and end_clock_mhz (after the first spell of 30, and the last one); null in
                           older reports, and where the system does not say
-        cost              of a .tflite: parameters and macs (convolutions and matrix products), operators, delegated (of
-                          these, to XNNPACK by default), partitions (the parts that it runs), outside (kinds of
-                          operators that no delegate runs), kernels ({what convolutions and products compute in:
-                          how many}: float32, int8, uint8, int16 activations, or hybrid); else null
+        cost              parameters and macs (convolutions and matrix products), operators, delegated (of these, to
+                          XNNPACK by default), partitions (the parts that it runs), outside (kinds of operators that no
+                          delegate runs), kernels ({what convolutions and products compute in: how many}: float32, int8,
+                          uint8, int16 activations, or hybrid); of an .onnx the last four are 0 or empty; null if the
+                          file or the runtime does not tell, and of an .onnx in older reports
         energy_mj         millijoules of a run, beyond those of the idle processor (before and after); null if not
                           measured: not on x86, counters that only root may read, turns of less than half a second
         opencv            its version

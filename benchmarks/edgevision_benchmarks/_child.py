@@ -44,6 +44,7 @@ from edgevision_device import (
 from ._accuracy import classify_all
 from ._cost import read_cost
 from ._mlperf import time_stream
+from ._onnx_cost import read_onnx_cost
 from ._sustained import run_spells
 
 __all__ = ["Request", "main", "settle", "time_runs"]
@@ -175,9 +176,9 @@ class _Opened:
         """Tell the memory of all that, and the cost, and classify every picture."""
         ran_bytes = _peak_bytes()
         peak_bytes = max(self._opened_bytes or 0, ran_bytes or 0)
-        cost = None
-        if self._request.format == "tflite":
-            cost = read_cost(self._classifier.file.model, self._classifier.runtime.name)
+        model = self._classifier.file.model
+        is_onnx = self._request.format == "onnx"
+        cost = read_onnx_cost(model) if is_onnx else read_cost(model, self._classifier.runtime.name)
         known = self._before_bytes is not None and self._opened_bytes is not None and ran_bytes is not None
         return {
             "memory_peak_bytes": peak_bytes if known else None,

@@ -74,10 +74,12 @@ def _of_file(found: Measurement) -> list[str]:
     if found.cost is not None:
         cost = found.cost
         parts = f"{cost.delegated}, in {cost.partitions} part{'s' * (cost.partitions > 1)}"
-        lines.append(
-            f"{cost.parameters:,} parameters, {cost.macs / 1e6:,.1f} million MACs; "
-            f"of {cost.operators} operators delegated: {parts if cost.partitions else 'none'}"
-        )
+        counted = f"{cost.parameters:,} parameters, {cost.macs / 1e6:,.1f} million MACs; "
+        if found.runtime == "onnxruntime":
+            lines.append(f"{counted}{cost.operators} operators")
+        else:
+            told = parts if cost.partitions else "none"
+            lines.append(f"{counted}of {cost.operators} operators delegated: {told}")
     if found.thread_sweep is not None:
         counts = ", ".join(f"{each.threads}: {ms_text(each.latency.p50_ms)}" for each in found.thread_sweep.counts)
         lines.append(f"p50 ms by threads {counts}; {found.thread_sweep.recommended} recommended")
