@@ -80,6 +80,8 @@ def _of_file(found: Measurement) -> list[str]:
         else:
             told = parts if cost.partitions else "none"
             lines.append(f"{counted}of {cost.operators} operators delegated: {told}")
+    if found.operator_times is not None:
+        lines.extend(found.operator_times.describe(found.latency.p50_ms))
     if found.thread_sweep is not None:
         counts = ", ".join(f"{each.threads}: {ms_text(each.latency.p50_ms)}" for each in found.thread_sweep.counts)
         lines.append(f"p50 ms by threads {counts}; {found.thread_sweep.recommended} recommended")
