@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ._measurement import Measurement
-from ._report import Report
+from ._report import RESUMED, Report
 from ._slowness import not_faster
 from ._speed import LEAST_ROUNDS, TimeRatio
 from ._text import ms_text, ratio_text
@@ -44,7 +44,7 @@ def general_notes(report: Report) -> list[str]:
         )
     lines.extend(_machine(report))
     if report.resumed:
-        lines.append("killed when the turns had been timed, and resumed: what else is told may be of another hour")
+        lines.append(RESUMED)
     if pictures.skipped:
         lines.append(f"{len(pictures.skipped)} of {pictures.count} pictures skipped: they cannot be decoded")
     return lines

@@ -54,6 +54,8 @@ def test_a_graph_that_was_cut_gives_what_the_whole_one_holds_there(runtime, reci
         part.invoke()
         (output,) = part.get_output_details()
         assert output["index"] == nodes[count - 1]["outputs"][0]
+        if runtime == "tflite-runtime" and count < len(names):
+            continue  # its kernels may write over what they have read, also where all tensors are to be preserved
         values = [each.get_tensor(output["index"]).astype(np.float64) for each in (part, whole)]
         assert np.abs(values[0] - values[1]).max() <= tolerance
 
