@@ -73,10 +73,15 @@ write_report(report, "report")
                           floor), start_temperature_c and end_temperature_c (before the first run, after the last one),
                           start_clock_mhz and end_clock_mhz (after the first spell of 30, and the last one); null in
                           older reports, and where the system does not say
-        cost              of a .tflite: parameters and macs (convolutions and matrix products), operators, delegated (of
-                          these, to XNNPACK by default), partitions (the parts that it runs), outside (kinds of
-                          operators that no delegate runs), kernels ({what convolutions and products compute in:
-                          how many}: float32, int8, uint8, int16 activations, or hybrid); else null
+        cost              parameters and macs (convolutions and matrix products), operators, delegated (of these, to
+                          XNNPACK by default), partitions (the parts that it runs), outside (kinds of operators that no
+                          delegate runs), kernels ({what convolutions and products compute in: how many}: float32, int8,
+                          uint8, int16 activations, or hybrid); of an .onnx the last four are 0 or empty; null if the
+                          file or the runtime does not tell, and of an .onnx in older reports
+        operator_times    null if not asked for, or: method (cuts: of the graph; profiler: ONNX Runtime's; null: not
+                          measured), rounds, sum_ms, not_measured (why not, or null), operators in the order in which
+                          they run: name (of its output in a .tflite), kind, by (XNNPACK, or runtime for its own
+                          kernels), ms (what it adds to the shortest run) and its interval, low_ms, high_ms
         energy_mj         millijoules of a run, beyond those of the idle processor (before and after); null if not
                           measured: not on x86, counters that only root may read, turns of less than half a second
         opencv            its version
@@ -114,6 +119,7 @@ from ._measure import benchmark
 from ._measurement import LabelScores, Measurement, Paired
 from ._merge import Device, Merged, MergedRow, MergedTable, merge, write_merged
 from ._mlperf import SingleStream, StreamPass
+from ._operators import OperatorTime, OperatorTimes
 from ._outputs import write_report
 from ._reading import read_report
 from ._report import FileResult, NetworkCost, Pictures, Report
@@ -165,6 +171,8 @@ __all__ = [
     "NetworkCost",
     "NotFaster",
     "OnProgress",
+    "OperatorTime",
+    "OperatorTimes",
     "Paired",
     "PairedDifference",
     "Pictures",

@@ -4,9 +4,9 @@ A process of its own, because a peak of memory and a first run happen once in a 
 dies on a damaged file takes its process along. It does nothing unless asked: other files are timed meanwhile.
 
 The first line is a `Request`, each further one a question: `{"do": "time", "runs": N}`, `{"do": "finish"}`,
-`{"do": "sustain", "duration_s": SECONDS}`, or `{"do": "stream", "least_runs": N, "least_s": SECONDS}`. Each is
-answered, the first one when the file is open and warm: any number of `{"stage", "done", "total"}`, then one
-`{"result"}` or `{"error"}`; none of the last two means that the process died.
+`{"do": "sustain", "duration_s": SECONDS}`, `{"do": "stream", "least_runs": N, "least_s": SECONDS}`, or
+`{"do": "operators"}`. Each is answered, the first one when the file is open and warm: any number of
+`{"stage", "done", "total"}`, then one `{"result"}` or `{"error"}`; none of the last two means that the process died.
 """
 
 from __future__ import annotations
@@ -44,6 +44,8 @@ from edgevision_device import (
 from ._accuracy import classify_all
 from ._cost import read_cost
 from ._mlperf import time_stream
+from ._onnx_cost import read_onnx_cost
+from ._operators import time_onnx_operators, time_tflite_operators
 from ._sustained import run_spells
 
 __all__ = ["Request", "main", "settle", "time_runs"]
@@ -107,6 +109,8 @@ def main() -> int:
                 send({"result": opened.sustain(question["duration_s"])})
             elif question["do"] == "stream":
                 send({"result": opened.stream(question["least_runs"], question["least_s"])})
+            elif question["do"] == "operators":
+                send({"result": opened.operators()})
             else:
                 send({"result": opened.finish(send)})
     except EdgevisionError as error:
@@ -175,13 +179,26 @@ class _Opened:
         """Run without a pause, see `run_spells`."""
         return run_spells(self._classifier.run, self._sample, duration_s).__dict__
 
+    def operators(self) -> dict[str, Any]:
+        """Time the operators, see `OperatorTimes`."""
+        model, ran = self._classifier.file.model, self._classifier.runtime
+        # A file of somebody else takes floats, or channels first: no kernel's time depends on which number is where.
+        pixels = np.resize(next(self._sample), ran.input.shape).astype(ran.input.dtype)
+        is_onnx = self._request.format == "onnx"
+        found = (
+            time_onnx_operators(model, ran.threads, pixels)
+            if is_onnx
+            else time_tflite_operators(model, ran.name, ran.threads, pixels)
+        )
+        return found.to_record()
+
     def finish(self, send: Send) -> dict[str, Any]:
         """Tell the memory of all that, and the cost, and classify every picture that is to be."""
         ran_bytes = _peak_bytes()
         peak_bytes = max(self._opened_bytes or 0, ran_bytes or 0)
-        cost = None
-        if self._request.format == "tflite":
-            cost = read_cost(self._classifier.file.model, self._classifier.runtime.name)
+        model = self._classifier.file.model
+        is_onnx = self._request.format == "onnx"
+        cost = read_onnx_cost(model) if is_onnx else read_cost(model, self._classifier.runtime.name)
         known = self._before_bytes is not None and self._opened_bytes is not None and ran_bytes is not None
         return {
             "memory_peak_bytes": peak_bytes if known else None,

@@ -54,6 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="let each file run so long without a pause too, and say whether it slows down",
     )
+    parser.add_argument(
+        "--operators", action="store_true", help="time each operator too, and name those that take most of a run"
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the order in which files take turns")
     add_runtime_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print the report as JSON instead of the table")
@@ -160,6 +163,7 @@ def _measure(args: argparse.Namespace, given: Optional[Metadata], data_name: Opt
                 args.data,
                 **asked,
                 mlperf=args.mlperf,
+                operators=args.operators,
                 data_name=data_name,
                 command=shlex.join(args.command_line),
                 unfinished=None if args.out is None else Path(args.out) / UNFINISHED,

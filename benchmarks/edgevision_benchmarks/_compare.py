@@ -11,7 +11,7 @@ from typing import Any, Optional
 from edgevision_device import UsageError
 
 from ._measurement import Measurement
-from ._report import FileResult, Report
+from ._report import RESUMED, FileResult, Report
 from ._statistics import unpaired_interval
 from ._text import ms_text, points_text
 
@@ -63,12 +63,14 @@ class Comparison:
         problems: why the whole does not reproduce, apart from single files.
         differences: what the runs were made with and in, where it differs: name, first, second.
         files: those of the first report, in its order.
+        notes: what is no problem, and must be known to read it.
     """
 
     tolerance: float
     problems: tuple[str, ...]
     differences: tuple[tuple[str, Any, Any], ...]
     files: tuple[FileComparison, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def reproduced(self) -> bool:
@@ -79,7 +81,7 @@ class Comparison:
         """Return it for people; the verdict last."""
         told = [file.describe() for file in self.files]
         told += [f"differs: {name}: {_shown(first)}, then {_shown(second)}" for name, first, second in self.differences]
-        told += self.problems
+        told += [*self.notes, *self.problems]
         verdict = "reproduced" if self.reproduced else "not reproduced"
         return [*told, f"{verdict}, at a tolerance of {100 * self.tolerance:g} % for times"]
 
@@ -89,6 +91,7 @@ class Comparison:
             "reproduced": self.reproduced,
             "tolerance_share": self.tolerance,
             "problems": list(self.problems),
+            "notes": list(self.notes),
             "differences": [dict(zip(("name", "first", "second"), each)) for each in self.differences],
             "files": [
                 {
@@ -128,7 +131,10 @@ def compare_reports(first: Report, second: Report, tolerance: float = TOLERANCE)
     files = tuple(_file(file, there.get(key), first, second, tolerance) for key, file in _keyed(first))
     if not any(file.p50_ratio is not None for file in files):
         problems.append("no file was measured in both")
-    return Comparison(tolerance, tuple(problems), _differences(first, second), files)
+    notes = [
+        f"the {which} run was {RESUMED}" for which, report in (("first", first), ("second", second)) if report.resumed
+    ]
+    return Comparison(tolerance, tuple(problems), _differences(first, second), files, tuple(notes))
 
 
 @dataclass(frozen=True)

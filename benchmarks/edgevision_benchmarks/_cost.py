@@ -1,16 +1,16 @@
-"""What a `.tflite` file costs to run: parameters, multiplications, and who runs its operators."""
+"""What a file costs to run: parameters, multiplications, and of a `.tflite` who runs its operators."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Optional
 
 from edgevision_device import load_runtime, quiet_native
 
-__all__ = ["Cost", "Operator", "count_cost", "read_cost"]
+__all__ = ["Cost", "Operator", "count_cost", "delegated_places", "read_cost", "read_operators"]
 
 _DELEGATE = "DELEGATE"
 
@@ -32,11 +32,12 @@ class Cost:
         parameters: weights and biases of the operators that `macs` counts, as the file holds them.
         macs: multiplications with addition of convolutions and matrix products, of one run.
         operators: of the file.
-        delegated: how many of them a delegate has taken over, by default XNNPACK.
+        delegated: how many of them a delegate has taken over, by default XNNPACK; 0 of an `.onnx`, as `partitions`.
         partitions: in how many parts: between two of them the others run, and tensors may be copied.
         outside: kinds of operators that no delegate runs, in the order of the graph.
         kernels: how many of the operators that `macs` counts compute in what: `float32`, `int8`, `uint8`, `int16`
-            (activations; weights in 8 bits), or `hybrid` (float32 activations, quantized in each run).
+            (activations; weights in 8 bits), or `hybrid` (float32 activations, quantized in each run). Empty of an
+            `.onnx`: it quantizes and dequantizes around its operators, and ONNX Runtime decides what to make of that.
     """
 
     parameters: int
@@ -57,14 +58,9 @@ def read_cost(model: bytes, runtime: str) -> Optional[Cost]:
     with quiet_native():
         interpreter: Any = load_runtime(runtime).Interpreter(model_content=model, num_threads=1)
         interpreter.allocate_tensors()
-    # Not public, but the same in tflite-runtime 2.14 and LiteRT 2.3; neither says so in another way.
-    details = getattr(interpreter, "_get_ops_details", None)
-    if details is None:
+    operators = read_operators(interpreter)
+    if operators is None:
         return None
-    operators = [
-        Operator(each["op_name"], [int(n) for n in each["inputs"]], [int(n) for n in each["outputs"]])
-        for each in details()
-    ]
     tensors = interpreter.get_tensor_details()
     shapes = {each["index"]: tuple(int(n) for n in each["shape"]) for each in tensors}
     types = {each["index"]: str(each["dtype"].__name__) for each in tensors}
@@ -72,8 +68,27 @@ def read_cost(model: bytes, runtime: str) -> Optional[Cost]:
     return count_cost(operators, shapes, given, types)
 
 
+def read_operators(interpreter: Any) -> Optional[list[Operator]]:
+    """Return the operators of the file, in its order, and then its delegates; None where the runtime does not tell."""
+    # Not public, but the same in tflite-runtime 2.14 and LiteRT 2.3; neither says so in another way.
+    details = getattr(interpreter, "_get_ops_details", None)
+    if details is None:
+        return None
+    return [
+        Operator(each["op_name"], [int(n) for n in each["inputs"]], [int(n) for n in each["outputs"]])
+        for each in details()
+    ]
+
+
+def delegated_places(operators: Sequence[Operator]) -> tuple[list[Operator], set[int]]:
+    """Return the operators without the delegates, and the places of those that a delegate runs."""
+    nodes = [each for each in operators if each.name != _DELEGATE]
+    maker = _makers(nodes)
+    return nodes, set[int]().union(*(_behind(each, nodes, maker) for each in operators if each.name == _DELEGATE))
+
+
 def count_cost(
-    operators: Iterable[Operator],
+    operators: Sequence[Operator],
     shapes: Mapping[int, Sequence[int]],
     given: set[int],
     types: Optional[Mapping[int, str]] = None,
@@ -86,9 +101,8 @@ def count_cost(
         given: numbers of the input tensors.
         types: of each tensor, as numpy calls it; without them no kernels are counted.
     """
-    nodes = [each for each in operators if each.name != _DELEGATE]
-    delegates = [each for each in operators if each.name == _DELEGATE]
-    maker = {tensor: place for place, node in enumerate(nodes) for tensor in node.outputs}
+    nodes, taken = delegated_places(operators)
+    maker = _makers(nodes)
 
     def is_constant(tensor: int) -> bool:
         """Whether it comes from the file: as it is, or as float16 that an operator of its own widens."""
@@ -106,15 +120,12 @@ def count_cost(
             if types is not None:
                 kernels[_kernel(node, types)] += 1
             weights.update(tensor for tensor in node.inputs[1:] if tensor >= 0 and is_constant(tensor))
-    taken: set[int] = set()
-    for delegate in delegates:
-        taken |= _behind(delegate, nodes, maker)
     return Cost(
         parameters=sum(math.prod(shapes[tensor]) for tensor in weights),
         macs=macs,
         operators=len(nodes),
         delegated=len(taken),
-        partitions=len(delegates),
+        partitions=len(operators) - len(nodes),
         outside=tuple(dict.fromkeys(node.name for place, node in enumerate(nodes) if place not in taken)),
         kernels=dict(kernels),
     )
@@ -136,6 +147,11 @@ def _macs_of_output(node: Operator, shapes: Mapping[int, Sequence[int]]) -> Opti
     if node.name == "TRANSPOSE_CONV":  # (out, height, width, in)
         return math.prod(shapes[node.inputs[1]][:3])
     return None
+
+
+def _makers(nodes: Sequence[Operator]) -> dict[int, int]:
+    """Return tensor → the place of the operator that makes it."""
+    return {tensor: place for place, node in enumerate(nodes) for tensor in node.outputs}
 
 
 def _behind(delegate: Operator, nodes: Sequence[Operator], maker: Mapping[int, int]) -> set[int]:

@@ -94,6 +94,7 @@ def benchmark(
     thread_sweep: Sequence[int] = (),
     mlperf: bool = False,
     sustained_s: Optional[float] = None,
+    operators: bool = False,
     given: Optional[Metadata] = None,
     strict: bool = False,
     whole: bool = False,
@@ -120,6 +121,7 @@ def benchmark(
         thread_sweep: time each file with these numbers of threads too, in turns, and recommend one.
         mlperf: time each file as MLPerf's single stream too: p90 of at least 1,024 runs and 60 s, and again.
         sustained_s: let each file run without a pause for so long too, and compare the end with the beginning.
+        operators: time each operator of each file too.
         given: what to assume of files that edgevision did not write.
         whole: take all pictures of `folder/<label>/`, also those that a file was trained or calibrated on. By default
             a folder that a file was made from is measured on the test part of its split by content, and any picture
@@ -177,7 +179,7 @@ def benchmark(
                 classify=not each.metadata.random_weights,
             )
     conditions = read_conditions()
-    extras = Extras(tuple(dict.fromkeys(thread_sweep)), mlperf, sustained_s)
+    extras = Extras(tuple(dict.fromkeys(thread_sweep)), mlperf, sustained_s, operators)
     known = [Known(name, digest, each.label) for name, digest, each in zip(ready.names, digests, pictures)]
     asked = {
         "files": [(each.row.name, each.row.sha256, each.given) for each in candidates],

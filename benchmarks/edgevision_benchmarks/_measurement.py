@@ -12,6 +12,7 @@ from ._cost import Cost
 from ._flips import Flip
 from ._histogram import Histogram
 from ._mlperf import SingleStream
+from ._operators import OperatorTimes
 from ._speed import Speed, TimeRatio
 from ._statistics import Accuracy, PairedDifference
 from ._sustained import Sustained
@@ -129,6 +130,7 @@ class Measurement:
         energy_mj: of a run, beyond that of the idle processor; None if not measured.
         histogram: of the runs that `latency` counts; None of a report that was written before there were any.
         sustained: runs without a pause; None if not asked for.
+        operator_times: of each operator; None if not asked for.
         drifted: whether that is beyond the noise floor, or beyond 5 % where there is none.
     """
 
@@ -165,6 +167,7 @@ class Measurement:
     energy_mj: Optional[float] = None
     histogram: Optional[Histogram] = None
     sustained: Optional[Sustained] = None
+    operator_times: Optional[OperatorTimes] = None
 
     @property
     def disturbed(self) -> tuple[str, ...]:
@@ -262,6 +265,7 @@ class Measurement:
             "cost": None if self.cost is None else self.cost.to_record(),
             "energy_mj": self.energy_mj,
             "sustained": None if self.sustained is None else self.sustained.to_record(),
+            "operator_times": None if self.operator_times is None else self.operator_times.to_record(),
             "histogram": None if self.histogram is None else self.histogram.to_record(),
             "disturbed": list(self.disturbed),
             "confusion": self.confusion,

@@ -13,7 +13,7 @@ from typing import Any, Optional, Union
 from edgevision_device import UsageError, check_outputs, write_atomically
 
 from ._page import condition_facts, machine_name, render_page
-from ._report import FileResult, Pictures, Report
+from ._report import RESUMED, FileResult, Pictures, Report
 
 __all__ = ["Device", "Merged", "MergedRow", "MergedTable", "check_merged", "merge", "write_merged"]
 
@@ -105,6 +105,7 @@ class Merged:
                 for table in self.tables
             )
             told.append(f"not measured on the same pictures, so top-1 cannot be compared between the tables: {parts}")
+        told += [f"device {each.number}, {each.title}: {RESUMED}" for each in self.devices if each.report.resumed]
         known: dict[str, str] = {}
         for row in (row for table in self.tables for row in table.rows):
             first, *others = row.names

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ._measurement import Measurement
-from ._report import FileResult, Report
+from ._report import RESUMED, FileResult, Report
 from ._slowness import not_faster
 from ._speed import LEAST_ROUNDS, TimeRatio
 from ._text import ms_text, ratio_text
@@ -46,7 +46,7 @@ def general_notes(report: Report) -> list[str]:
         )
     lines.extend(_machine(report))
     if report.resumed:
-        lines.append("killed when the turns had been timed, and resumed: what else is told may be of another hour")
+        lines.append(RESUMED)
     if pictures.skipped:
         lines.append(f"{len(pictures.skipped)} of {pictures.count} pictures skipped: they cannot be decoded")
     return lines
@@ -80,8 +80,13 @@ def _of_file(file: FileResult, found: Measurement) -> list[str]:
         parts = f"{cost.delegated}, in {cost.partitions} part{'s' * (cost.partitions > 1)}"
         # Of a known network the table has them as they are published, and the file has some folded away.
         counted = f"{cost.parameters:,} parameters, {cost.macs / 1e6:,.1f} million MACs; "
-        told = f"of {cost.operators} operators delegated: {parts if cost.partitions else 'none'}"
+        if found.runtime == "onnxruntime":
+            told = f"{cost.operators} operators"
+        else:
+            told = f"of {cost.operators} operators delegated: {parts if cost.partitions else 'none'}"
         lines.append(told if file.network is not None else counted + told)
+    if found.operator_times is not None:
+        lines.extend(found.operator_times.describe(found.latency.p50_ms))
     if found.thread_sweep is not None:
         counts = ", ".join(f"{each.threads}: {ms_text(each.latency.p50_ms)}" for each in found.thread_sweep.counts)
         lines.append(f"p50 ms by threads {counts}; {found.thread_sweep.recommended} recommended")

@@ -58,6 +58,10 @@ class Process:
         """Run without a pause; return what `Spells` holds."""
         return self._ask({"do": "sustain", "duration_s": duration_s})
 
+    def time_operators(self) -> dict[str, Any]:
+        """Return what the operators take, as `OperatorTimes` does."""
+        return self._ask({"do": "operators"})
+
     def finish(self, on_stage: Optional[Callable[[str, int, int], None]] = None) -> dict[str, Any]:
         """Return how much memory all this took, and classify every picture."""
         return self._ask({"do": "finish"}, on_stage)

@@ -31,7 +31,8 @@ __all__ = ["FORWARDED", "benchmark_on", "purge"]
 
 #: What is passed on as it was typed. The rest is done here, or has to be made to fit.
 FORWARDED = (
-    *("runs", "warmup", "mlperf", "sustained", "seed", "threads", "runtime", "whole", "strict", "no_accuracy"),
+    *("runs", "warmup", "mlperf", "sustained", "operators", "seed", "threads", "runtime", "whole", "strict"),
+    "no_accuracy",
     *("resize", "pixels", "color_order", "logits"),
 )
 

@@ -14,7 +14,10 @@ from ._slowness import NotFaster, not_faster
 from ._speed import TimeRatio
 from ._statistics import CONFIDENCE
 
-__all__ = ["FORMAT", "FileResult", "NetworkCost", "Pictures", "Report"]
+__all__ = ["FORMAT", "RESUMED", "FileResult", "NetworkCost", "Pictures", "Report"]
+
+#: What is said of a report with `resumed`.
+RESUMED = "killed when the turns had been timed, and resumed: what else is told may be of another hour"
 
 #: Raised when a reader of the old record would misread the new one.
 FORMAT = 1

@@ -86,7 +86,7 @@ def explain(mine: Measurement, other: Measurement, conditions: Conditions) -> tu
     if kernels.get("hybrid"):
         count, total = kernels["hybrid"], sum(kernels.values())
         told.append(f"{count} of {total} convolutions and products quantize their activations in each run (hybrid)")
-    if mine.cost is not None and other.cost is not None:
+    if mine.cost is not None and other.cost is not None and mine.runtime != "onnxruntime":
         if not mine.cost.delegated:
             told.append("no operator runs on XNNPACK" if other.cost.delegated else "the runtime has no XNNPACK")
         else:

@@ -21,7 +21,9 @@ from ._journal import Journal
 from ._load import MachineState, throttled_between
 from ._measurement import Measurement, Paired
 from ._mlperf import LEAST_RUNS, LEAST_S, SingleStream, StreamPass
+from ._operators import OperatorTimes, not_measured
 from ._processes import ChildError, Process
+from ._reading import decode
 from ._rounds import Rounds, Settings
 from ._speed import LEAST_ROUNDS, Speed, TimeRatio, beyond, drift_of, judge, percentile_intervals, time_ratio
 from ._statistics import Accuracy, compare_paired
@@ -45,6 +47,7 @@ class Extras:
     thread_counts: tuple[int, ...] = ()
     mlperf: bool = False
     sustained_s: Optional[float] = None
+    operators: bool = False
 
 
 @dataclass(frozen=True)
@@ -143,6 +146,12 @@ def _ask(
         for number in range(2):
             tell(name, "single stream", number, 2)
             answer["streams"].append(process.stream(LEAST_RUNS, LEAST_S))
+    if extras.operators:
+        tell(name, "operators", 0, 1)
+        try:
+            answer["operator_times"] = process.time_operators()
+        except ChildError as error:  # the file itself runs, and has been measured
+            answer["operator_times"] = not_measured(str(error)).to_record()
     process.close()
     if extras.thread_counts:
         tell(name, "threads", 0, 1)
@@ -197,6 +206,7 @@ def _measurement(
         mlperf=SingleStream((streams[0], streams[1])) if streams else None,
         energy_mj=timing.energy_mj[name],
         cost=_cost(answer["cost"]),
+        operator_times=decode(Optional[OperatorTimes], answer.get("operator_times")),
         top5=None if right is None else Accuracy(right, sum(each is not None for each in answer["predicted"])),
         paired=_paired(judged, name, pictures) if name in judged else None,
         drift=drift,

@@ -151,3 +151,14 @@ def test_the_command(run, tmp_path, capsys):
 def test_a_tolerance_that_is_none_is_refused(run):
     with pytest.raises(UsageError, match="tolerance"):
         compare_reports(run(), run(), float("nan"))
+
+
+def test_a_run_that_was_resumed_is_said_and_no_problem(run):
+    resumed = dataclasses.replace(run(), resumed=True)
+    for reports, which in (((run(), resumed), ["second"]), ((resumed, resumed), ["first", "second"])):
+        comparison = compare_reports(*reports)
+        assert comparison.reproduced
+        assert [note.split(" run was killed")[0] for note in comparison.notes] == [f"the {each}" for each in which]
+        assert set(comparison.notes) <= set(comparison.lines())
+        assert comparison.to_record()["notes"] == list(comparison.notes)
+    assert compare_reports(run(), run()).notes == ()

@@ -137,3 +137,14 @@ def test_names_that_are_no_utf8_survive(device, tmp_path):
     json_path, page = write_merged(merge([device("Pi 4", file), device("Pi 5", file)]), tmp_path)
     assert json.loads(json_path.read_text(encoding="utf-8"))["tables"][0]["files"][0]["names"] == [name]
     assert "caf" in page.read_text(encoding="utf-8")
+
+
+def test_a_run_that_was_resumed_is_said(device, tmp_path):
+    file = ("a.tflite", "aa", (CONFUSION, 2.0))
+    resumed = dataclasses.replace(device("Pi 5", file), resumed=True)
+    merged = merge([device("Pi 4", file), resumed])
+    (note,) = merged.notes
+    assert note.startswith("device 2, Pi 5: killed when the turns had been timed, and resumed")
+    assert note in merged.to_json()
+    write_merged(merged, tmp_path)
+    assert note in (tmp_path / "merged.html").read_text(encoding="utf-8")

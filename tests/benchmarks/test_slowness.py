@@ -80,7 +80,7 @@ def test_each_int8_file_is_held_against_the_float_one_of_its_network_and_format(
 
 
 def test_without_a_count_of_multiplications_only_the_name_tells_the_network(make_report, measurement):
-    """ONNX: another network's float file may be the only one there is."""
+    """Another network's float file may be the only one there is."""
     found = measurement(CONFUSION)
     report = make_report(
         ("large.float32.onnx", "onnx", "float32", 9, timed(found, 2)),
@@ -98,6 +98,14 @@ def test_of_the_same_multiplications_a_single_float_file_needs_no_name(make_repo
         ("quantized.tflite", "tflite", "int8", 9, timed(found, 4, cost=INT8)),
     )
     assert not_faster(report)["quantized.tflite"].than == "plain.tflite"
+
+
+def test_onnx_runtime_has_no_delegate_to_miss(measurement):
+    mine, other = (
+        dataclasses.replace(measurement(CONFUSION), runtime="onnxruntime", cost=Cost(1000, 2000, operators, 0, 0))
+        for operators in (40, 20)
+    )
+    assert explain(mine, other, PC) == ()
 
 
 def test_of_few_rounds_nothing_is_explained(compared):

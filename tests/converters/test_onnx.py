@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from edgevision_converters import Calibration, ExportedFile, SourceModel, export_model
-from edgevision_device import Classifier
+from edgevision_device import Classifier, read_model_file
 
 LABELS = ("red", "green", "blue", "yellow stripe")
 
@@ -46,6 +46,19 @@ def test_the_interface_is_named_and_fixed(path: Path) -> None:
     ((pixels,), (scores,)) = (session.get_inputs(), session.get_outputs())
     assert (pixels.name, pixels.type, pixels.shape) == ("pixels", "tensor(uint8)", [1, 20, 28, 3])
     assert (scores.name, scores.type, scores.shape) == ("scores", "tensor(float)", [1, len(LABELS)])
+
+
+def test_it_multiplies_as_often_as_the_tflite_file_of_the_same_network(
+    path: Path, exported: dict[str, ExportedFile]
+) -> None:
+    from edgevision_benchmarks._cost import read_cost
+    from edgevision_benchmarks._onnx_cost import read_onnx_cost
+
+    onnx, tflite = (read_model_file(each).model for each in (path, exported["patches.float32.tflite"].path))
+    counted, expected = read_onnx_cost(onnx), read_cost(tflite, "litert")
+    assert counted is not None
+    assert expected is not None
+    assert counted.macs == expected.macs > 0
 
 
 def test_the_opset_is_eighteen(path: Path) -> None:
