@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -80,6 +82,45 @@ def test_help_is_printed(command: Command, arguments: list[str]) -> None:
     done = command(*arguments, "--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert "usage: edgevision-device" in done.stdout
+
+
+def help_at(terminal_columns: int, columns: str) -> str:
+    """Return what a terminal of so many columns, 0 where it does not know, shows of the help."""
+    import fcntl
+    import termios
+
+    ours, programs = os.openpty()
+    fcntl.ioctl(programs, termios.TIOCSWINSZ, struct.pack("4H", 24, terminal_columns, 0, 0))
+    with subprocess.Popen(
+        [sys.executable, "-m", "edgevision_device", "--help"],
+        stdout=programs,
+        env={**os.environ, "COLUMNS": columns, "TERM": "dumb", "NO_COLOR": "1"},
+    ):
+        os.close(programs)
+        shown = b""
+        with contextlib.suppress(OSError):  # what Linux says at the end
+            while got := os.read(ours, 4096):
+                shown += got
+    os.close(ours)
+    return shown.decode()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no terminals of that kind")
+def test_help_is_as_wide_as_the_terminal_or_as_asked_for() -> None:
+    wide, narrow = help_at(0, "80"), help_at(0, "40")
+    assert max(map(len, wide.splitlines())) > 60
+    assert max(map(len, narrow.splitlines())) <= 38
+    for terminal_columns, columns, expected in (
+        (0, "", wide),
+        (0, "-1", wide),
+        (0, "0", wide),
+        (0, "abc", wide),
+        (40, "", narrow),
+        (40, "-1", narrow),
+        (40, "abc", narrow),
+        (40, "80", wide),
+    ):
+        assert help_at(terminal_columns, columns) == expected, (terminal_columns, columns)
 
 
 def test_the_version_is_printed(command: Command) -> None:
