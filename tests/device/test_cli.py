@@ -266,9 +266,31 @@ def test_no_picture_at_all_is_an_error(command: Command, model: Path, tmp_path: 
     done = command("classify", model, "text.png", "gone.png")
     assert done.returncode == 2
     first, second, last = done.stderr.splitlines()
-    assert first.startswith("skipped: text.png: not a picture")
-    assert second.startswith("skipped: cannot read the picture gone.png: ")
-    assert "none of the 2 can be read" in last
+    assert first == "skipped: cannot read the picture gone.png: No such file or directory"
+    assert second.startswith("skipped: text.png: not a picture")
+    assert last.endswith("none of the 2 can be read; give PNG, JPEG or other pictures")
+
+
+def test_pictures_that_are_missing_are_found_before_the_model_is_opened(command: Command, picture_file: Path) -> None:
+    absent = "cannot read the picture gone.png: No such file or directory"
+    assert one_error(command("classify", "gone.tflite", "gone.png")) == absent
+    assert one_error(command("classify", "gone.tflite", picture_file, "gone.png", "--strict")) == absent
+    done = command("classify", "gone.tflite", picture_file, "gone.png")
+    assert done.returncode == 2
+    first, second = done.stderr.splitlines()
+    assert first == f"skipped: {absent}"
+    assert "cannot read the model file gone.tflite" in second
+    done = command("classify", "gone.tflite", "gone.png", "gone too.png")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[2] == "edgevision-device: error: none of the 2 is a file or a folder"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_is_no_picture(model: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    line = [sys.executable, "-m", "edgevision_device", "classify", str(model), "pipe.png"]
+    done = subprocess.run(line, capture_output=True, text=True, cwd=tmp_path, timeout=60)
+    assert one_error(done) == "cannot read the picture pipe.png: it is neither a file nor a folder"
 
 
 def test_a_reader_that_leaves_is_no_error(model: Path, tmp_path: Path, picture_file: Path) -> None:
