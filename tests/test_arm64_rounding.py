@@ -65,6 +65,33 @@ def test_other_runtimes_softmax_gives_the_same_bytes(rounding: ModuleType) -> No
     assert rounding.compare_layers(arm, native, "f", LAYERS, "tflite-runtime") == ({}, 1)
 
 
+def test_a_softmax_of_too_many_labels_cannot_be_judged(rounding: ModuleType) -> None:
+    """Four labels: within 0.012 steps of a half. From 254 on each score may be any of its neighbours."""
+    for labels in (4, 253):
+        lowest, highest = rounding.softmax_bounds(np.zeros((1, labels), np.int8), SCALE, 1 / 256)
+        assert (highest - lowest <= 1).all()
+    with pytest.raises(ValueError, match="254 labels"):
+        rounding.softmax_bounds(np.zeros((1, 254), np.int8), SCALE, 1 / 256)
+
+
+def test_all_that_layers_read_is_kept(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A depthwise convolution may read the file's input."""
+    pytest.importorskip("ai_edge_litert")
+    monkeypatch.syspath_prepend(str(root / "tests" / "arm64"))
+    import scores
+
+    file = root / "tests" / "device" / "data" / "tiny.int8.tflite"
+    pixels = [np.full((1, 8, 12, 3), value, np.uint8) for value in (0, 200)]
+    made: dict[str, np.ndarray] = {}
+    layers = scores.keep_layers(file, "litert", pixels, made)
+    read = {index for _, inputs, _ in layers for index in inputs}
+    kept = {int(name.rsplit("/", 1)[1]) for name in made if name.startswith(("tensors/", "constants/"))}
+    assert read <= kept
+    assert {int(name.rsplit("/", 1)[1]) for name in made if name.startswith("zeros/")} == kept
+    first = layers[0][1][0]
+    assert (made[f"tensors/{file.name}/{first}"] == np.concatenate(pixels)).all()
+
+
 def test_only_negative_halves_of_the_shift_are_rounded_two_ways(rounding: ModuleType) -> None:
     # -2072 in channel 54 of the digits file is -6.49814; rounded to -1664 / 256, a half, before the shift.
     factor = 1724126262 / 2**31 / 2**8

@@ -126,11 +126,14 @@ class _Help(argparse.HelpFormatter):
     """Knows how wide the terminal is without shutil, which argparse would import when an argument is declared."""
 
     def __init__(self, prog: str) -> None:
-        try:
-            columns = int(os.environ.get("COLUMNS", 0)) or os.get_terminal_size(1).columns
-        except (ValueError, OSError):
-            columns = 80
-        super().__init__(prog, width=columns - 2)
+        asked = os.environ.get("COLUMNS", "")
+        columns = int(asked) if asked.isdecimal() else 0
+        if not columns:
+            try:
+                columns = os.get_terminal_size(1).columns  # 0 on a serial line
+            except OSError:
+                columns = 0
+        super().__init__(prog, width=(columns or 80) - 2)
 
 
 def _closest(got: str, known: Sequence[str], more: str = "") -> str:

@@ -38,7 +38,7 @@ def quiet_native(keep: Callable[[bytes], bool] = _no_greeting) -> Generator[None
         try:
             held = stack.enter_context(_scratch())
             saved = os.dup(2)
-        except OSError:  # no place for temporary files, or no descriptor 2: a greeting does no harm
+        except OSError:  # There is no place for temporary files, or no descriptor 2. A greeting does no harm.
             yield
             return
         stack.callback(os.close, saved)
@@ -57,11 +57,12 @@ def quiet_native(keep: Callable[[bytes], bool] = _no_greeting) -> Generator[None
 
 def _scratch() -> IO[bytes]:
     """Open a file that has no name."""
-    if hasattr(os, "memfd_create"):
+    try:
         return os.fdopen(os.memfd_create("stderr"), "w+b")
-    import tempfile  # not on Linux, where it would take longer than what it makes is needed for
+    except (AttributeError, OSError):  # not Linux, or an older or confined one
+        import tempfile  # takes 5 ms, which Linux saves at every start
 
-    return tempfile.TemporaryFile()
+        return tempfile.TemporaryFile()
 
 
 def _flush() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections import deque
+from collections import defaultdict, deque
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Optional
@@ -119,8 +119,8 @@ class StreamSummary:
         queued_mean: frames that stood ready when another was decided, on average: 0 where the loop waits for the
             source, 1 where the source waits for the loop; NaN for no frame.
         seconds: from the first capture to the last label.
-        clip_seconds: by the clip's own times, from the first frame that was labelled to the last; None where a frame
-            came from elsewhere, or from a clip that was replayed as a camera.
+        clip_seconds: by the clip's own times, from the first labelled frame that has one to the last; of several clips,
+            the sum. None where a source is no clip or is replayed as a camera, or most of its frames have no time.
         fps: labels per second between the first label and the last; NaN for fewer than two frames.
         changes: how often what is shown changed.
         frame_changes: how often it would have changed had each frame spoken for itself.
@@ -151,7 +151,10 @@ class StreamSummary:
 
     @property
     def flicker_per_minute(self) -> float:
-        """How often a minute what is shown changed, of a clip by its own time; NaN where no time passed."""
+        """How often a minute what is shown changed, of a clip by its own time; NaN where no time passed.
+
+        Of several clips this is the mean, weighted by their lengths; of several cameras, the sum.
+        """
         seconds = self.seconds if self.clip_seconds is None else self.clip_seconds
         return 60 * self.changes / seconds if seconds > 0 else math.nan
 
@@ -189,7 +192,8 @@ class StreamSummary:
                 else f"; frame by frame it would have been {self.frame_changes}"
             )
             often = f"{self.changes} {'time' if self.changes == 1 else 'times'}"
-            lines.append(f"the label changed {often}, {self.flicker_per_minute:.1f} a minute{each}")
+            flicker = f", {self.flicker_per_minute:.1f} a minute" if math.isfinite(self.flicker_per_minute) else ""
+            lines.append(f"the label changed {often}{flicker}{each}")
         if self.right_share is not None:
             lines.append(f"{100 * self.right_share:.1f} % right: {self.right} of {self.labelled} with a true label")
         return lines
@@ -249,6 +253,30 @@ class StreamStatistics:
         return total.summary()
 
 
+class _ClipTimes:
+    """What the frames of one source say of where they stand in a clip."""
+
+    def __init__(self) -> None:
+        self.frames = self.known = 0
+        self.from_s, self.to_s = math.inf, -math.inf
+
+    def add(self, clip_s: Optional[float]) -> None:
+        self.frames += 1
+        if clip_s is not None:
+            self.known += 1
+            self.from_s, self.to_s = min(self.from_s, clip_s), max(self.to_s, clip_s)
+
+    def merge(self, later: _ClipTimes) -> None:
+        self.frames += later.frames
+        self.known += later.known
+        self.from_s, self.to_s = min(self.from_s, later.from_s), max(self.to_s, later.to_s)
+
+    @property
+    def told(self) -> bool:
+        """Whether they tell how long it took: the last frame of some formats has no time, and raw video has none."""
+        return self.known >= max(2, self.frames / 2)
+
+
 class _Tally:
     """Counts and times of a stretch of a stream."""
 
@@ -256,7 +284,7 @@ class _Tally:
         self.frames = self.dropped = self.still = self.queued = self.labelled = self.right = 0
         self.changes = self.frame_changes = 0
         self.began_ns = self.first_label_ns = self.last_label_ns = 0
-        self.of_clips, self.clip_from_s, self.clip_to_s = 0, math.inf, -math.inf
+        self.clips: defaultdict[Optional[str], _ClipTimes] = defaultdict(_ClipTimes)  # by source
         self.age = TimeHistogram()
         self.stages = {stage: TimeHistogram() for stage in STAGES}
 
@@ -270,10 +298,7 @@ class _Tally:
         self.labelled += result.right is not None
         self.right += result.right is True
         self.changes += result.changed
-        if result.frame.clip_s is not None:
-            self.of_clips += 1
-            self.clip_from_s = min(self.clip_from_s, result.frame.clip_s)
-            self.clip_to_s = max(self.clip_to_s, result.frame.clip_s)
+        self.clips[result.frame.source].add(result.frame.clip_s)
         self.age.add_ms(result.age_ms)
         for stage, took_ms in result.stages_ms.items():
             self.stages[stage].add_ms(took_ms)
@@ -285,20 +310,10 @@ class _Tally:
         if not self.frames:
             self.began_ns, self.first_label_ns = later.began_ns, later.first_label_ns
         self.last_label_ns = later.last_label_ns
-        for name in (
-            "frames",
-            "dropped",
-            "still",
-            "queued",
-            "labelled",
-            "right",
-            "changes",
-            "frame_changes",
-            "of_clips",
-        ):
+        for name in ("frames", "dropped", "still", "queued", "labelled", "right", "changes", "frame_changes"):
             setattr(self, name, getattr(self, name) + getattr(later, name))
-        self.clip_from_s = min(self.clip_from_s, later.clip_from_s)
-        self.clip_to_s = max(self.clip_to_s, later.clip_to_s)
+        for source, clip in later.clips.items():
+            self.clips[source].merge(clip)
         self.age.add(later.age)
         for stage, times in self.stages.items():
             times.add(later.stages[stage])
@@ -306,13 +321,15 @@ class _Tally:
     def summary(self) -> StreamSummary:
         # From intervals, not from counts: the first label ends no interval.
         between_s = (self.last_label_ns - self.first_label_ns) / 1e9
+        clips = self.clips.values()
+        told = self.frames > 0 and all(clip.told for clip in clips)
         return StreamSummary(
             frames=self.frames,
             dropped=self.dropped,
             still=self.still,
             queued_mean=self.queued / self.frames if self.frames else math.nan,
             seconds=(self.last_label_ns - self.began_ns) / 1e9,
-            clip_seconds=self.clip_to_s - self.clip_from_s if self.of_clips == self.frames > 0 else None,
+            clip_seconds=sum(clip.to_s - clip.from_s for clip in clips) if told else None,
             fps=(self.frames - 1) / between_s if between_s > 0 else math.nan,
             changes=self.changes,
             frame_changes=self.frame_changes,

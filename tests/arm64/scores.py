@@ -2,8 +2,9 @@
 
 Writes `resized/<mode>/<picture>`, and for each file that the runtime reads `pixels/<file>/<picture>`, what
 preprocessing hands to the network, and `scores/<file>`, `(pictures, labels)`. Of an int8 `.tflite` file also
-`tensors/<file>/<number>`, what each layer gives, `(pictures, …)`, its weights, `constants/<file>/<number>`, and of both
-the quantization, `scales/<file>/<number>` and `zeros/<file>/<number>`. Prints the versions and the layers as JSON.
+`tensors/<file>/<number>`, the input and what each layer gives, `(pictures, …)`, the weights,
+`constants/<file>/<number>`, and of all these the quantization, `scales/<file>/<number>` and `zeros/<file>/<number>`.
+Prints the versions and the layers as JSON.
 """
 
 from __future__ import annotations
@@ -40,18 +41,18 @@ def keep_layers(file: Path, runtime: str, pixels: list[np.ndarray], made: dict[s
         for each in interpreter._get_ops_details()
         if each["op_name"] != "DELEGATE"
     ]
-    outputs = {layer[2]: [] for layer in layers}
     (first,) = interpreter.get_input_details()
+    changing = {index: [] for index in (first["index"], *(layer[2] for layer in layers))}
     for each in pixels:
         interpreter.set_tensor(first["index"], each)
         interpreter.invoke()
-        for index, values in outputs.items():
+        for index, values in changing.items():
             values.append(interpreter.get_tensor(index)[0])
     for details in interpreter.get_tensor_details():
         index = details["index"]
-        if index in outputs:
-            made[f"tensors/{file.name}/{index}"] = np.stack(outputs[index])
-        elif any(index in layer[1] for layer in layers) and index != first["index"]:
+        if index in changing:
+            made[f"tensors/{file.name}/{index}"] = np.stack(changing[index])
+        elif any(index in layer[1] for layer in layers):
             made[f"constants/{file.name}/{index}"] = interpreter.get_tensor(index)
         else:
             continue

@@ -45,6 +45,15 @@ def result_of(
     )
 
 
+def raw_h264(colors: Sequence[tuple[int, int, int]]) -> bytes:
+    """Return a clip of 32 x 32 pixels in H.264 without a container, so without times: a frame of each YCbCr color."""
+    stream = bytes.fromhex("0000000167 42000af92880 0000000168 ce3880")
+    for y, cb, cr in colors:
+        raw = bytes([y] * 256 + [cb] * 64 + [cr] * 64)  # of 16 x 16 pixels, not compressed
+        stream += bytes.fromhex("0000000105 888421a0") + bytes([0x0D, 0]).join([raw] * 4) + b"\x80"
+    return stream
+
+
 def until(done: Callable[[], object], seconds: float = 30.0) -> None:
     """Wait for what another thread or process does. The limit only ends a test that has failed: machines are busy."""
     ends_s = time.monotonic() + seconds

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -80,6 +82,45 @@ def test_help_is_printed(command: Command, arguments: list[str]) -> None:
     done = command(*arguments, "--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert "usage: edgevision-device" in done.stdout
+
+
+def help_at(terminal_columns: int, columns: str) -> str:
+    """Return what a terminal of so many columns, 0 where it does not know, shows of the help."""
+    import fcntl
+    import termios
+
+    ours, programs = os.openpty()
+    fcntl.ioctl(programs, termios.TIOCSWINSZ, struct.pack("4H", 24, terminal_columns, 0, 0))
+    with subprocess.Popen(
+        [sys.executable, "-m", "edgevision_device", "--help"],
+        stdout=programs,
+        env={**os.environ, "COLUMNS": columns, "TERM": "dumb", "NO_COLOR": "1"},
+    ):
+        os.close(programs)
+        shown = b""
+        with contextlib.suppress(OSError):  # what Linux says at the end
+            while got := os.read(ours, 4096):
+                shown += got
+    os.close(ours)
+    return shown.decode()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no terminals of that kind")
+def test_help_is_as_wide_as_the_terminal_or_as_asked_for() -> None:
+    wide, narrow = help_at(0, "80"), help_at(0, "40")
+    assert max(map(len, wide.splitlines())) > 60
+    assert max(map(len, narrow.splitlines())) <= 38
+    for terminal_columns, columns, expected in (
+        (0, "", wide),
+        (0, "-1", wide),
+        (0, "0", wide),
+        (0, "abc", wide),
+        (40, "", narrow),
+        (40, "-1", narrow),
+        (40, "abc", narrow),
+        (40, "80", wide),
+    ):
+        assert help_at(terminal_columns, columns) == expected, (terminal_columns, columns)
 
 
 def test_the_version_is_printed(command: Command) -> None:
@@ -225,9 +266,31 @@ def test_no_picture_at_all_is_an_error(command: Command, model: Path, tmp_path: 
     done = command("classify", model, "text.png", "gone.png")
     assert done.returncode == 2
     first, second, last = done.stderr.splitlines()
-    assert first.startswith("skipped: text.png: not a picture")
-    assert second.startswith("skipped: cannot read the picture gone.png: ")
-    assert "none of the 2 can be read" in last
+    assert first == "skipped: cannot read the picture gone.png: No such file or directory"
+    assert second.startswith("skipped: text.png: not a picture")
+    assert last.endswith("none of the 2 can be read; give PNG, JPEG or other pictures")
+
+
+def test_pictures_that_are_missing_are_found_before_the_model_is_opened(command: Command, picture_file: Path) -> None:
+    absent = "cannot read the picture gone.png: No such file or directory"
+    assert one_error(command("classify", "gone.tflite", "gone.png")) == absent
+    assert one_error(command("classify", "gone.tflite", picture_file, "gone.png", "--strict")) == absent
+    done = command("classify", "gone.tflite", picture_file, "gone.png")
+    assert done.returncode == 2
+    first, second = done.stderr.splitlines()
+    assert first == f"skipped: {absent}"
+    assert "cannot read the model file gone.tflite" in second
+    done = command("classify", "gone.tflite", "gone.png", "gone too.png")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[2] == "edgevision-device: error: none of the 2 is a file or a folder"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_is_no_picture(model: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    line = [sys.executable, "-m", "edgevision_device", "classify", str(model), "pipe.png"]
+    done = subprocess.run(line, capture_output=True, text=True, cwd=tmp_path, timeout=60)
+    assert one_error(done) == "cannot read the picture pipe.png: it is neither a file nor a folder"
 
 
 def test_a_reader_that_leaves_is_no_error(model: Path, tmp_path: Path, picture_file: Path) -> None:

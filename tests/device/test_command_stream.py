@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Callable, Optional
 
+import fakes
 import numpy as np
 import pytest
 
@@ -107,6 +108,14 @@ def test_flicker_of_a_clip_counts_by_its_own_time(
     seconds = clip_seconds or summary["seconds"]
     assert summary["flicker_per_minute"] == pytest.approx(60 * summary["changes"] / seconds, rel=0.01)
     assert summary["changes"] == 4 or clip_seconds is None
+
+
+def test_flicker_of_a_clip_without_times_is_a_number(command: Command, model: Path, tmp_path: Path) -> None:
+    red, blue = (75, 100, 220), (50, 220, 110)
+    (tmp_path / "in.h264").write_bytes(fakes.raw_h264([blue if number // 10 % 2 else red for number in range(50)]))
+    summary = summary_of(command("stream", model, "--source", tmp_path / "in.h264", "--json"))
+    assert (summary["frames"], summary["changes"], summary["clip_seconds"]) == (50, 4, None)
+    assert summary["flicker_per_minute"] == pytest.approx(60 * 4 / summary["seconds"], rel=0.1)
 
 
 @pytest.mark.parametrize(

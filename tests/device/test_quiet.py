@@ -17,6 +17,17 @@ def test_greetings_are_held_back_and_the_rest_passes(capfd: pytest.CaptureFixtur
     assert capfd.readouterr().err == "ERROR: trouble\n"
 
 
+@pytest.mark.parametrize("error", [AttributeError(), OSError(38, "Function not implemented")], ids=["none", "refused"])
+def test_greetings_are_held_back_where_memory_has_no_files(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], error: Exception
+) -> None:
+    def memfd_create(name: str) -> int:
+        raise error
+
+    monkeypatch.setattr(os, "memfd_create", memfd_create, raising=False)
+    test_greetings_are_held_back_and_the_rest_passes(capfd)
+
+
 def test_a_use_inside_another_leaves_it_to_the_outer_one(capfd: pytest.CaptureFixture[str]) -> None:
     with quiet_native(keep=lambda line: False):
         with quiet_native():

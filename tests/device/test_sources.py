@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Callable
 
+import fakes
 import numpy as np
 import pytest
 
@@ -199,6 +200,21 @@ def test_a_whole_clip_ends_without_a_notice(clip: Callable[..., Path]) -> None:
     with open_source(str(clip("a.mp4", "mp4v")), on_notice=told.append) as source:
         assert len(list(source.frames())) == 12
     assert told == []
+
+
+def test_frames_of_a_clip_say_its_times(clip: Callable[..., Path]) -> None:
+    with open_source(str(clip("a.avi", "MJPG"))) as source:
+        assert [frame.clip_s for frame in source.frames()] == pytest.approx([number / 25 for number in range(12)])
+
+
+def test_a_frame_whose_time_is_not_known_says_none(clip: Callable[..., Path], tmp_path: Path) -> None:
+    """OpenCV says that it stands at 0."""
+    (tmp_path / "a.h264").write_bytes(fakes.raw_h264([(60, 128, 128)] * 5))
+    with open_source(str(tmp_path / "a.h264")) as source:
+        assert [frame.clip_s for frame in source.frames()] == [0, None, None, None, None]
+    with open_source(str(clip("a.mpg", "mpg1"))) as source:
+        times_s = [frame.clip_s for frame in source.frames()]
+    assert times_s == [*(pytest.approx(number / 25) for number in range(11)), None]
 
 
 def test_a_name_that_is_no_utf8_is_refused(tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ from edgevision_device import (
     SourceError,
     StreamResult,
     StreamStatistics,
+    StreamSummary,
     TimeHistogram,
     UsageError,
     stream,
@@ -474,6 +475,56 @@ def test_a_pause_is_no_time_of_the_window() -> None:
     recent = statistics.window()
     assert (recent.frames, statistics.summary().frames) == (100, 200)
     assert recent.fps == pytest.approx(10, rel=0.02)
+
+
+def summary_of_clips(times_s: dict[str, list[Optional[float]]]) -> StreamSummary:
+    """Frames in turn, ten a second by the clock; every second one of each source changes its label."""
+    statistics = StreamStatistics()
+    turns = [(source, at) for at in range(max(map(len, times_s.values()))) for source in times_s]
+    for id, (source, at) in enumerate(turns):
+        result = fakes.result_of(id, source=source, captured_s=id / 10, changed=at % 2 == 1)
+        frame = dataclasses.replace(result.frame, clip_s=times_s[source][at])
+        statistics.add(dataclasses.replace(result, frame=frame))
+    return statistics.summary()
+
+
+def test_times_of_several_clips_are_added_up() -> None:
+    """Each takes two seconds and changes twice, so does one alone."""
+    one, two = [0.0, 0.5, 1.0, 2.0], [10.0, 11.0, 11.5, 12.0]
+    for clips in ({"a": one}, {"a": one, "b": one}, {"a": one, "b": two}):
+        summary = summary_of_clips(clips)
+        assert (summary.clip_seconds, summary.changes) == (2 * len(clips), 2 * len(clips))
+        assert summary.flicker_per_minute == 60
+
+
+@pytest.mark.parametrize(
+    ("times_s", "clip_seconds"),
+    [
+        ([0.0, 0.5, 1.0, None], 1.0),
+        ([0.0, None, None, 1.0], 1.0),
+        ([0.0, 0.5, None, None, None], None),
+        ([0.0, None], None),
+        ([None] * 4, None),
+    ],
+    ids=["all but the last", "half", "fewer", "one", "none"],
+)
+def test_a_clip_takes_what_its_times_span_if_most_are_known(
+    times_s: list[Optional[float]], clip_seconds: Optional[float]
+) -> None:
+    summary = summary_of_clips({"a": times_s})
+    assert summary.clip_seconds == clip_seconds
+    assert summary.flicker_per_minute == pytest.approx(60 * summary.changes / (clip_seconds or summary.seconds))
+    # Beside it, another does not hide that.
+    both = summary_of_clips({"a": times_s, "b": [float(at) for at in range(len(times_s))]})
+    assert both.clip_seconds == (clip_seconds and clip_seconds + len(times_s) - 1)
+
+
+def test_what_took_no_time_has_no_rate() -> None:
+    statistics = StreamStatistics()
+    statistics.add(fakes.result_of(captured_s=1.0, age_ms=0.0, changed=True))
+    summary = statistics.summary()
+    assert summary.to_record()["flicker_per_minute"] is None
+    assert summary.lines()[-1] == "the label changed 1 time; frame by frame it would have been 0"
 
 
 def test_a_summary_of_nothing_has_no_numbers() -> None:

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING, Optional, Union
 
 from .._errors import DataError, PictureError, UsageError
 from .._pictures import find_pictures, read_picture
@@ -36,14 +36,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     if args.top < 1:
         raise UsageError(f"--top must be at least 1, got {args.top}")
-    classifier = open_model(args)
     labelled = failed = 0
-    for path, picture in _read(args.pictures):
+
+    def skip(path: str, error: DataError) -> None:
+        nonlocal failed
+        if args.strict or [path] == args.pictures:
+            raise error
+        failed += 1
+        print(f"skipped: {error}", file=sys.stderr)
+
+    names: list[str] = []
+    for name in args.pictures:
+        error = _absence(name)
+        if error is None:
+            names.append(name)
+        else:
+            skip(name, error)
+    if not names:
+        raise DataError(f"none of the {failed} is a file or a folder")
+    classifier = open_model(args)
+    for path, picture in _read(names):
         if isinstance(picture, DataError):
-            if args.strict or [path] == args.pictures:
-                raise picture
-            failed += 1
-            print(f"skipped: {picture}", file=sys.stderr)
+            skip(path, picture)
             continue
         labelled += 1
         best = classifier.classify(picture, args.top)
@@ -62,6 +76,17 @@ def run(args: argparse.Namespace) -> int:
     if not labelled:
         raise DataError(f"none of the {failed} can be read; give PNG, JPEG or other pictures")
     return 1 if failed else 0
+
+
+def _absence(name: str) -> Optional[PictureError]:
+    """Return what is wrong with a name that cannot be a picture's; a pipe would keep us waiting."""
+    if os.path.isfile(name) or os.path.isdir(name):
+        return None
+    try:
+        os.stat(name)
+    except OSError as error:
+        return PictureError(f"cannot read the picture {name}: {error.strerror}")
+    return PictureError(f"cannot read the picture {name}: it is neither a file nor a folder")
 
 
 def _read(names: list[str]) -> Iterator[tuple[str, Union[npt.NDArray[np.uint8], DataError]]]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import dataclass
 from types import ModuleType
-from typing import NamedTuple
 
 from .._errors import MissingPackageError
 
 __all__ = ["PACKAGES", "RUNTIMES", "Package", "load_runtime"]
 
 
-class Package(NamedTuple):
+@dataclass(frozen=True)
+class Package:
     """A runtime that somebody else publishes.
 
     Attributes:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 
-class Tensor(NamedTuple):
+@dataclass(frozen=True)
+class Tensor:
     """Shape, dtype and quantization of an input or output; scale 0 means not quantized."""
 
     shape: tuple[int, ...]

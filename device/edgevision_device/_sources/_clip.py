@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -48,6 +49,7 @@ class ClipSource(Source):
 
     def frames(self) -> Iterator[Frame]:
         """Yield each frame, captured when it has been decoded."""
+        reached_s = -math.inf
         for id in itertools.count():
             picture = self._capture.read()
             if picture is None:
@@ -58,7 +60,10 @@ class ClipSource(Source):
                         f"{self._path} ended after {id} of {self._announced:.0f} frames; is it cut short or damaged?"
                     )
                 return
-            clip_s = self._capture.tell("CAP_PROP_POS_MSEC") / 1000
+            # 0 for a frame without a time: each of raw H.264, the last one of MPEG-1 and -2.
+            position_s = self._capture.tell("CAP_PROP_POS_MSEC") / 1000
+            clip_s = position_s if position_s > reached_s else None
+            reached_s = max(reached_s, position_s)
             yield dataclasses.replace(Frame.taken_now(id, picture, "bgr"), clip_s=clip_s)
 
     def close(self) -> None:
