@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from edgevision_benchmarks import report_commands
 from edgevision_device import device_commands, run_cli
 
+from ._interrupt import remembered_interrupts
 from ._progress import skipped_once
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # TensorFlow's C++ side announces itself on stderr at import; 3 leaves errors that end the program.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     own = ("demo", "train", "sweep", "look", "models", "layers", "imagenet", "export", "verify", "benchmark")
-    with skipped_once():
+    with remembered_interrupts(), skipped_once():
         return run_cli(
             "edgevision",
             "From labelled pictures to an image classifier on a small device, with the numbers that hold there.",

@@ -8,6 +8,8 @@ import time
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from ._interrupt import raise_if_interrupted
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
@@ -74,6 +76,7 @@ def decoding_bar(what: str = "pictures") -> Generator[Callable[[int, int], None]
 
         def on_progress(done: int, total: int) -> None:
             nonlocal progress, task
+            raise_if_interrupted()
             if progress is None:
                 progress = opened.enter_context(_progress())
                 task = progress.add_task(what, total=total, note="")
@@ -104,6 +107,7 @@ def training_bar(what: str, epochs: int, steps: int, done: int = 0) -> Generator
                 began_s = time.monotonic()
 
             def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+                raise_if_interrupted()
                 progress.advance(task)
 
             def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
