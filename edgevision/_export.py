@@ -176,6 +176,7 @@ class Prepared:
             verification=self.verification,
             calibration=self._calibration,
             labelled=self._labelled,
+            targets=self._targets,
             formats=self.formats,
             recipes=recipes or self.options.recipes,
             overwrite=overwrite,
@@ -211,9 +212,21 @@ class Prepared:
     @cached_property
     def verification(self) -> npt.NDArray[np.uint8]:
         """Pixels of val, on which every file is compared with the model."""
-        if self.splits is None:
+        if self._verifying is None:
             return photo_crops(VERIFICATION_PHOTOS, 100, self.source.metadata.size_wh, self.options.seed)
-        return self.splits.val.sample(_VERIFICATION, self.options.seed).pixels(slice(None))
+        return self._verifying.pixels(slice(None))
+
+    @cached_property
+    def _verifying(self) -> Pictures | None:
+        return None if self.splits is None else self.splits.val.sample(_VERIFICATION, self.options.seed)
+
+    @property
+    def _targets(self) -> npt.NDArray[np.intp] | None:
+        """Which of the model's labels the pictures show that verify; None where its labels are others."""
+        known = {label: place for place, label in enumerate(self.source.metadata.labels)}
+        if self._verifying is None or not known.keys() >= set(self._verifying.labels):
+            return None
+        return np.array([known[self._verifying.labels[target]] for target in self._verifying.targets], np.intp)
 
     @cached_property
     def _calibration(self) -> Calibration:

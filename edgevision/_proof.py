@@ -115,7 +115,8 @@ def export_within(
         model: see `export`.
         out: folder for the file.
         max_drop: see `Gate`.
-        data: what judges, see `verify`; None takes what the run was trained on.
+        data: what judges, see `verify`; None takes what the run was trained on, of other models what calibrates, of
+            which the test part judges.
         options: see `ExportOptions`; its recipes are the rungs to try.
         overwrite: replace a file that exists.
         command: what records say made them.
@@ -126,7 +127,9 @@ def export_within(
     options = options or ExportOptions()
     Gate(max_drop)
     if data is None and not is_run(model):
-        raise UsageError("--max-drop needs pictures that judge; give --evaluate DATA")
+        data = options.calibrate
+        if data is None:
+            raise UsageError("--max-drop needs pictures that judge; give --evaluate DATA")
     if data is not None:
         check_data(data)
     formats = own_formats(model) or options.formats or ["tflite"]

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgevision_device import (
     CheckError,
@@ -103,6 +103,7 @@ def export_model(
     formats: list[str] | None = None,
     recipes: list[str] | None = None,
     labelled: Labelled | None = None,
+    targets: npt.NDArray[np.integer[Any]] | None = None,
     overwrite: bool = False,
     on_start: Callable[[str], None] = lambda name: None,
     conversion: TfliteConversion | None = None,
@@ -118,6 +119,8 @@ def export_model(
         formats, recipes: which files; default all that the source can become.
         labelled: pictures of the val part, on which temperature and reject threshold of each file are fitted; None
             leaves them at 1 and 0.
+        targets: index of the label that each picture of `verification` shows, `(n,)`, where that is known; see
+            `compare`.
         overwrite: replace files that exist.
         on_start: called before each file's conversion with its name, and how many there are.
         conversion: of this source and these calibration pictures, where several calls are to share what takes long.
@@ -184,7 +187,9 @@ def export_model(
                     if running is not None:
                         exported.append(running.result())
                 content = seal(model, metadata, format)
-                finish = partial(_finish, target, format, recipe, content, verification, expected, labelled, stop)
+                finish = partial(
+                    _finish, target, format, recipe, content, verification, expected, targets, labelled, stop
+                )
             if finish is not None:
                 exported.append(finish())
         except KeyboardInterrupt:
@@ -200,6 +205,7 @@ def _finish(
     content: bytes,
     verification: npt.NDArray[np.uint8],
     expected: npt.NDArray[np.float32],
+    targets: npt.NDArray[np.integer[Any]] | None,
     labelled: Labelled | None,
     stop: threading.Event,
 ) -> ExportedFile:
@@ -208,9 +214,10 @@ def _finish(
     if most is not None:
         taken = spread(len(verification), most)
         verification, expected = verification[taken], expected[taken]
+        targets = None if targets is None else targets[taken]
     with writing(target) as temporary:
         temporary.write_bytes(content)
-        agreement = compare(temporary, verification, expected, stop=stop)
+        agreement = compare(temporary, verification, expected, targets, stop=stop)
         require_agreement(target.name, recipe, agreement)
         confidence = None if labelled is None else _fit(target.name, temporary, labelled)
         size_bytes = temporary.stat().st_size

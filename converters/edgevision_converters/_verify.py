@@ -65,6 +65,7 @@ class Agreement:
         mean_difference: of each picture the largest difference of a score; the mean of these. A mean over all scores
             would shrink with the number of labels, of which most score nothing.
         labels: the same for each label that has pictures, in the order of the labels.
+        source_right: how many of the pictures the source names right; None where nobody said what they show.
     """
 
     pictures: int
@@ -73,6 +74,7 @@ class Agreement:
     runtime: str
     mean_difference: float
     labels: tuple[LabelAgreement, ...]
+    source_right: int | None = None
 
     @property
     def worst_labels(self) -> list[LabelAgreement]:
@@ -183,6 +185,7 @@ def compare_scores(
         runtime=runtime,
         mean_difference=float(apart.mean()),
         labels=tuple(by_label),
+        source_right=None if targets is None else int((expected.argmax(1) == shown).sum()),
     )
 
 

@@ -124,13 +124,16 @@ def run(args: argparse.Namespace) -> int:
     if args.max_drop is not None:
         return _climb(args, options, command)
     if args.evaluate is None:
-        print_files(export(args.model, args.out, options, overwrite=args.overwrite), as_json=args.json)
+        files = export(args.model, args.out, options, overwrite=args.overwrite)
+        print_files(files, as_json=args.json)
+        if not args.json:
+            _print_own(files, foreign=args.labels is not None)
         return 0
     files, judge = export_to_judge(
         args.model, args.out, args.evaluate, options, overwrite=args.overwrite, command=command
     )
     if not args.json:
-        print_files(files)
+        print_files(files, warned=False)
     found = judge()
     if args.json:
         for file in files:
@@ -152,7 +155,7 @@ def _climb(args: argparse.Namespace, options: ExportOptions, command: str) -> in
         rungs = [_rung_record(rung) for rung in climbed.rungs]
         _print_record(None if passed is None else passed.file, verification=verification, rungs=rungs)
     elif passed is not None:
-        print_files([passed.file])
+        print_files([passed.file], warned=False)
         print_verification(passed.verification)
     climbed.require()
     return 0
@@ -180,8 +183,18 @@ def _study(args: argparse.Namespace, options: ExportOptions) -> int:
     return 0
 
 
-def print_files(files: list[ExportedFile], *, as_json: bool = False) -> None:
-    """Print what was exported and how it agrees with its source."""
+def _print_own(files: list[ExportedFile], *, foreign: bool) -> None:
+    """Print how many of the pictures the model itself names right: with wrong pixels its files agree with it, too."""
+    first = files[0].agreement
+    if first.source_right is None:
+        return
+    own = Accuracy(first.source_right, first.pictures)
+    hint = "; were it better elsewhere, look at --pixels, --color-order and the order of --labels" if foreign else ""
+    print(f"the model itself names {own.right} of these {own.pictures} pictures right, {own.describe()}{hint}")
+
+
+def print_files(files: list[ExportedFile], *, as_json: bool = False, warned: bool = True) -> None:
+    """Print what was exported and how it agrees with its source, with warnings unless something better follows."""
     if as_json:
         for file in files:
             _print_record(file)
@@ -203,7 +216,7 @@ def print_files(files: list[ExportedFile], *, as_json: bool = False) -> None:
     for file in files:
         for line in [] if file.confidence is None else file.confidence.describe():
             print(f"{file.path.name}: {line}")
-    for warning in filter(None, map(_warning, files)):
+    for warning in filter(None, map(_warning, files) if warned else ()):
         say(f"warning: {warning}")
 
 
@@ -218,6 +231,7 @@ def _print_record(file: ExportedFile | None, **more: Any) -> None:
             "size_bytes": file.size_bytes,
             "verified_pictures": agreement.pictures,
             "same_top1_share": agreement.same_top1,
+            "source_right": agreement.source_right,
             "largest_score_difference": agreement.largest_difference,
             "runtime": agreement.runtime,
             "confidence": None if file.confidence is None else file.confidence.to_record(),

@@ -345,6 +345,29 @@ def test_a_file_is_exported_with_its_proof(command: Command, home: Path, told: l
     assert json.loads(done.stdout)["source"] == records[0]["verification"]["source"]
 
 
+@pytest.mark.parametrize("pixels", ["0..1", "1000000:1"])
+def test_an_export_says_how_good_the_model_itself_is(
+    command: Command, home: Path, told: list[str], tmp_path: Path, pixels: str
+) -> None:
+    """A file agrees with its model whatever --pixels says; only labels show that it is wrong."""
+    said = [pixels if each == "0..1" else each for each in told[:-2]]
+    done = command("export", home / "net.tflite", *said, "--out", "out", "--recipes", "float32")
+    assert done.returncode == 0, done.stderr
+    (line,) = (each for each in done.stdout.splitlines() if each.startswith("the model itself names "))
+    right = "7 of these 7 pictures right, 100.0 %" if pixels == "0..1" else "2 of these 7 pictures right, 28.6 %"
+    assert right in line
+    assert line.endswith("look at --pixels, --color-order and the order of --labels")
+
+
+def test_the_test_part_of_what_calibrates_judges_where_nothing_else_is_said(
+    command: Command, home: Path, told: list[str], tmp_path: Path
+) -> None:
+    done = command("export", home / "net.tflite", *told[:-2], "--out", "out", "--max-drop", "0", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)["verification"]
+    assert (found["part"], found["source"]["kind"]) == ("test", ".tflite file")
+
+
 @pytest.mark.parametrize("format", ["tflite", "onnx"])
 def test_a_file_climbs_the_ladder(command: Command, home: Path, told: list[str], tmp_path: Path, format: str) -> None:
     done = command("export", home / f"net.{format}", *told, "--out", "out", "--max-drop", "0", "--json")
