@@ -109,7 +109,7 @@ def places(root: Path, paint: Paint, run: Run, exports: dict[str, Path], tmp_pat
             "cut short: export it again, or say what it lacks with --labels FILE",
         ),
         ("classify {tmp}/absent.tflite {photos}", "cannot read the model file {tmp}/absent.tflite: No such file"),
-        ("classify {good} {tmp}/absent.jpg", "no such file or folder: {tmp}/absent.jpg"),
+        ("classify {good} {tmp}/absent.jpg", "cannot read the picture {tmp}/absent.jpg: No such file or directory"),
         ("stream {good} --source {tmp}/absent.mp4", "absent.mp4"),
         ("stream {good} --source {photos} --out {tmp}/damaged.tflite", "exists already"),
         ("benchmark {good} --data {photos}", "holds the label 'ant', which the model does not know"),
