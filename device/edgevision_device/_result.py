@@ -182,7 +182,8 @@ class StreamSummary:
         """Return the same for people."""
         rate = f", {self.fps:.1f} a second" if math.isfinite(self.fps) else ""
         still = f", {self.still} left out as nothing moved" if self.still else ""
-        lines = [f"{self.frames} frames in {self.seconds:.1f} s{rate}, {self.dropped} dropped{still}"]
+        frames = "frame" if self.frames == 1 else "frames"
+        lines = [f"{self.frames} {frames} in {self.seconds:.1f} s{rate}, {self.dropped} dropped{still}"]
         for name, times in (("age", self.age), *self.stages.items()):
             lines.append(f"{name:<11} p50 {times.p50_ms:8.2f}   p90 {times.p90_ms:8.2f}   p99 {times.p99_ms:8.2f} ms")
         if self.changes or self.frame_changes:

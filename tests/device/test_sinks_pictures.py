@@ -120,6 +120,19 @@ def test_of_a_camera_a_frame_is_shown_until_the_next_one(tmp_path: Path, cv2: An
     assert found == [1, 1, 1, 2, 2, 2] + 20 * [4] + [5]
 
 
+@pytest.mark.parametrize("early_ms", [0, -5, 5])
+@pytest.mark.parametrize("fps", [5, 24, 25, 29.97, 30])
+def test_of_a_camera_at_the_videos_rate_each_frame_is_shown_once(
+    fps: float, early_ms: int, tmp_path: Path, cv2: Any
+) -> None:
+    path = tmp_path / "out.avi"
+    with Video(path, fps=fps, live=True) as video:
+        for number in range(20):
+            captured_s = 1 + number / fps - (number % 3 == 1) * early_ms / 1000
+            video.write(result_of(picture=grey(number % 6), captured_s=captured_s))
+    assert shades(frames_of(path, cv2)[0]) == [number % 6 for number in range(20)]
+
+
 def test_a_video_without_frames_is_none(tmp_path: Path) -> None:
     with Video(tmp_path / "out.mp4", fps=10, live=True):
         pass
@@ -136,6 +149,7 @@ def test_a_video_stops_before_the_disk_is_full(tmp_path: Path, monkeypatch: pyte
         monkeypatch.setattr("edgevision_device._sinks._video._LEAST_FREE_BYTES", 10**18)
         sink.write(result_of(picture=grey(2)))
     assert shades(frames_of(path, cv2)[0]) == [1]
+    assert sink.lost == 1
     assert len(lines) == 1
     assert lines[0].startswith("sink video: only ")
 

@@ -524,6 +524,7 @@ def test_what_took_no_time_has_no_rate() -> None:
     statistics.add(fakes.result_of(captured_s=1.0, age_ms=0.0, changed=True))
     summary = statistics.summary()
     assert summary.to_record()["flicker_per_minute"] is None
+    assert summary.lines()[0] == "1 frame in 0.0 s, 0 dropped"
     assert summary.lines()[-1] == "the label changed 1 time; frame by frame it would have been 0"
 
 
