@@ -118,9 +118,11 @@ class StreamSummary:
         still: how many were left out because the picture did not move.
         queued_mean: frames that stood ready when another was decided, on average: 0 where the loop waits for the
             source, 1 where the source waits for the loop; NaN for no frame.
-        seconds: from the first capture to the last label.
-        clip_seconds: by the clip's own times, from the first labelled frame that has one to the last; of several clips,
-            the sum. None where a source is no clip or is replayed as a camera, or most of its frames have no time.
+        seconds: from the first capture to the last label or, where the stream ended with frames that did not move, to
+            the capture of the last of them.
+        clip_seconds: by the clip's own times, from the first labelled frame that has one to the last, or to the last
+            that did not move; of several clips, the sum. None where a source is no clip or is replayed as a camera, or
+            most of its frames have no time.
         fps: labels per second between the first label and the last; NaN for fewer than two frames.
         changes: how often what is shown changed.
         frame_changes: how often it would have changed had each frame spoken for itself.
@@ -233,10 +235,16 @@ class StreamStatistics:
 
     def ended(self, source: Source) -> None:
         """Count what the source has left out since the last result because the picture did not move."""
+        left_out = source.still
+        count = sum(still.frames for still in left_out.values())
         with self._lock:
-            if self._slots:
-                self._slots[-1].still += source.still - self._still
-        self._still = source.still
+            if self._slots and count > self._still:
+                tally = self._slots[-1]
+                tally.still += count - self._still
+                for name, still in left_out.items():
+                    tally.ended_ns = max(tally.ended_ns, still.captured_ns)
+                    tally.clips[name].add(still.clip_s)
+        self._still = count
 
     def summary(self) -> StreamSummary:
         """Return what it comes to so far."""
@@ -284,7 +292,7 @@ class _Tally:
     def __init__(self) -> None:
         self.frames = self.dropped = self.still = self.queued = self.labelled = self.right = 0
         self.changes = self.frame_changes = 0
-        self.began_ns = self.first_label_ns = self.last_label_ns = 0
+        self.began_ns = self.first_label_ns = self.last_label_ns = self.ended_ns = 0
         self.clips: defaultdict[Optional[str], _ClipTimes] = defaultdict(_ClipTimes)  # by source
         self.age = TimeHistogram()
         self.stages = {stage: TimeHistogram() for stage in STAGES}
@@ -293,7 +301,7 @@ class _Tally:
         label_ns = result.labelled_ns
         if not self.frames:
             self.began_ns, self.first_label_ns = result.frame.captured_ns, label_ns
-        self.last_label_ns = label_ns
+        self.last_label_ns = self.ended_ns = label_ns
         self.frames += 1
         self.queued += result.queued
         self.labelled += result.right is not None
@@ -310,7 +318,7 @@ class _Tally:
             return
         if not self.frames:
             self.began_ns, self.first_label_ns = later.began_ns, later.first_label_ns
-        self.last_label_ns = later.last_label_ns
+        self.last_label_ns, self.ended_ns = later.last_label_ns, later.ended_ns
         for name in ("frames", "dropped", "still", "queued", "labelled", "right", "changes", "frame_changes"):
             setattr(self, name, getattr(self, name) + getattr(later, name))
         for source, clip in later.clips.items():
@@ -329,7 +337,7 @@ class _Tally:
             dropped=self.dropped,
             still=self.still,
             queued_mean=self.queued / self.frames if self.frames else math.nan,
-            seconds=(self.last_label_ns - self.began_ns) / 1e9,
+            seconds=(self.ended_ns - self.began_ns) / 1e9,
             clip_seconds=sum(clip.to_s - clip.from_s for clip in clips) if told else None,
             fps=(self.frames - 1) / between_s if between_s > 0 else math.nan,
             changes=self.changes,

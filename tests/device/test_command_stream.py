@@ -88,7 +88,11 @@ def test_what_stays_still_to_the_end_is_counted(
         assert (summary["frames"], summary["still"], summary["dropped"]) == (2 * several, 7 * several, 0)
 
 
-@pytest.mark.parametrize(("flags", "clip_seconds"), [([], 1.96), (["--fps", "200"], None)], ids=["clip", "camera"])
+@pytest.mark.parametrize(
+    ("flags", "clip_seconds"),
+    [([], 1.96), (["--motion"], 1.96), (["--fps", "200"], None)],
+    ids=["clip", "motion", "camera"],
+)
 def test_flicker_of_a_clip_counts_by_its_own_time(
     command: Command,
     model: Path,

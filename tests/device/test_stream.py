@@ -38,6 +38,7 @@ from edgevision_device import (
     UsageError,
     stream,
 )
+from edgevision_device._sources import Still
 
 pytestmark = pytest.mark.usefixtures("cv2")
 
@@ -327,6 +328,21 @@ def test_frames_left_out_because_nothing_moved_are_not_dropped(faked: Callable[.
         statistics.add(result)
     summary = statistics.summary()
     assert (summary.frames, summary.still, summary.dropped) == (4, 5, 1)
+
+
+def test_frames_that_do_not_move_at_the_end_take_time() -> None:
+    class Resting(ArraySource):
+        @property
+        def still(self) -> dict[Optional[str], Still]:
+            return {None: Still(14, 3_800_000_000, 2.5)}
+
+    statistics = StreamStatistics()
+    result = fakes.result_of(captured_s=1.0)
+    statistics.add(dataclasses.replace(result, frame=dataclasses.replace(result.frame, clip_s=0.5)))
+    statistics.ended(Resting(blank()))
+    for summary in (statistics.summary(), statistics.window()):
+        assert summary.lines()[0] == "1 frame in 2.8 s, 0 dropped, 14 left out as nothing moved"
+        assert (summary.seconds, summary.clip_seconds) == (2.8, 2.0)
 
 
 def test_somebody_is_told_while_no_frame_comes(faked: Callable[..., Classifier]) -> None:

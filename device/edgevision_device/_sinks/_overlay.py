@@ -28,8 +28,8 @@ def as_bgr(picture: npt.NDArray[np.uint8], order: str) -> npt.NDArray[np.uint8]:
 def draw_result(result: StreamResult, *, count: int = 3) -> npt.NDArray[np.uint8]:
     """Return a copy of the result's picture with label, score, age and a bar for each of the `count` best labels.
 
-    The text stands on a darkened strip, so that it can be read on any picture. The strip takes a quarter of the height at
-    most: a small picture shows fewer labels.
+    The text stands on a darkened strip, so that it can be read on any picture. The strip takes a quarter of the height
+    at most: a small picture shows fewer labels.
 
     Returns:
         uint8 BGR, shape `(height, width, 3)`: of the frame's picture, or a whole multiple if that is tiny.
