@@ -233,7 +233,7 @@ class StreamStatistics:
             tally.frame_changes += frame_changed
         self._dropped, self._still = result.dropped, result.still
 
-    def ended(self, source: Source) -> None:
+    def rested(self, source: Source) -> None:
         """Count what the source has left out since the last result because the picture did not move."""
         left_out = source.still
         count = sum(still.frames for still in left_out.values())
@@ -243,7 +243,7 @@ class StreamStatistics:
                 tally.still += count - self._still
                 for name, still in left_out.items():
                     tally.ended_ns = max(tally.ended_ns, still.captured_ns)
-                    tally.clips[name].add(still.clip_s)
+                    tally.clips[name].reach(still.clip_s)
         self._still = count
 
     def summary(self) -> StreamSummary:
@@ -274,6 +274,11 @@ class _ClipTimes:
         if clip_s is not None:
             self.known += 1
             self.from_s, self.to_s = min(self.from_s, clip_s), max(self.to_s, clip_s)
+
+    def reach(self, clip_s: Optional[float]) -> None:
+        """Count a frame that says how far it has come, if it does."""
+        if clip_s is not None and clip_s > self.to_s:
+            self.add(clip_s)
 
     def merge(self, later: _ClipTimes) -> None:
         self.frames += later.frames
