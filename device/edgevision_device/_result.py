@@ -118,9 +118,11 @@ class StreamSummary:
         still: how many were left out because the picture did not move.
         queued_mean: frames that stood ready when another was decided, on average: 0 where the loop waits for the
             source, 1 where the source waits for the loop; NaN for no frame.
-        seconds: from the first capture to the last label.
-        clip_seconds: by the clip's own times, from the first labelled frame that has one to the last; of several clips,
-            the sum. None where a source is no clip or is replayed as a camera, or most of its frames have no time.
+        seconds: from the first capture to the last label or, where the stream ended with frames that did not move, to
+            the capture of the last of them.
+        clip_seconds: by the clip's own times, from the first labelled frame that has one to the last, or to the last
+            that did not move; of several clips, the sum. None where a source is no clip or is replayed as a camera, or
+            most of its frames have no time.
         fps: labels per second between the first label and the last; NaN for fewer than two frames.
         changes: how often what is shown changed.
         frame_changes: how often it would have changed had each frame spoken for itself.
@@ -182,7 +184,8 @@ class StreamSummary:
         """Return the same for people."""
         rate = f", {self.fps:.1f} a second" if math.isfinite(self.fps) else ""
         still = f", {self.still} left out as nothing moved" if self.still else ""
-        lines = [f"{self.frames} frames in {self.seconds:.1f} s{rate}, {self.dropped} dropped{still}"]
+        frames = "frame" if self.frames == 1 else "frames"
+        lines = [f"{self.frames} {frames} in {self.seconds:.1f} s{rate}, {self.dropped} dropped{still}"]
         for name, times in (("age", self.age), *self.stages.items()):
             lines.append(f"{name:<11} p50 {times.p50_ms:8.2f}   p90 {times.p90_ms:8.2f}   p99 {times.p99_ms:8.2f} ms")
         if self.changes or self.frame_changes:
@@ -230,12 +233,18 @@ class StreamStatistics:
             tally.frame_changes += frame_changed
         self._dropped, self._still = result.dropped, result.still
 
-    def ended(self, source: Source) -> None:
+    def rested(self, source: Source) -> None:
         """Count what the source has left out since the last result because the picture did not move."""
+        left_out = source.still
+        count = sum(still.frames for still in left_out.values())
         with self._lock:
-            if self._slots:
-                self._slots[-1].still += source.still - self._still
-        self._still = source.still
+            if self._slots and count > self._still:
+                tally = self._slots[-1]
+                tally.still += count - self._still
+                for name, still in left_out.items():
+                    tally.ended_ns = max(tally.ended_ns, still.captured_ns)
+                    tally.clips[name].reach(still.clip_s)
+        self._still = count
 
     def summary(self) -> StreamSummary:
         """Return what it comes to so far."""
@@ -266,6 +275,11 @@ class _ClipTimes:
             self.known += 1
             self.from_s, self.to_s = min(self.from_s, clip_s), max(self.to_s, clip_s)
 
+    def reach(self, clip_s: Optional[float]) -> None:
+        """Count a frame that says how far it has come, if it does."""
+        if clip_s is not None and clip_s > self.to_s:
+            self.add(clip_s)
+
     def merge(self, later: _ClipTimes) -> None:
         self.frames += later.frames
         self.known += later.known
@@ -283,7 +297,7 @@ class _Tally:
     def __init__(self) -> None:
         self.frames = self.dropped = self.still = self.queued = self.labelled = self.right = 0
         self.changes = self.frame_changes = 0
-        self.began_ns = self.first_label_ns = self.last_label_ns = 0
+        self.began_ns = self.first_label_ns = self.last_label_ns = self.ended_ns = 0
         self.clips: defaultdict[Optional[str], _ClipTimes] = defaultdict(_ClipTimes)  # by source
         self.age = TimeHistogram()
         self.stages = {stage: TimeHistogram() for stage in STAGES}
@@ -292,7 +306,7 @@ class _Tally:
         label_ns = result.labelled_ns
         if not self.frames:
             self.began_ns, self.first_label_ns = result.frame.captured_ns, label_ns
-        self.last_label_ns = label_ns
+        self.last_label_ns = self.ended_ns = label_ns
         self.frames += 1
         self.queued += result.queued
         self.labelled += result.right is not None
@@ -309,7 +323,7 @@ class _Tally:
             return
         if not self.frames:
             self.began_ns, self.first_label_ns = later.began_ns, later.first_label_ns
-        self.last_label_ns = later.last_label_ns
+        self.last_label_ns, self.ended_ns = later.last_label_ns, later.ended_ns
         for name in ("frames", "dropped", "still", "queued", "labelled", "right", "changes", "frame_changes"):
             setattr(self, name, getattr(self, name) + getattr(later, name))
         for source, clip in later.clips.items():
@@ -328,7 +342,7 @@ class _Tally:
             dropped=self.dropped,
             still=self.still,
             queued_mean=self.queued / self.frames if self.frames else math.nan,
-            seconds=(self.last_label_ns - self.began_ns) / 1e9,
+            seconds=(self.ended_ns - self.began_ns) / 1e9,
             clip_seconds=sum(clip.to_s - clip.from_s for clip in clips) if told else None,
             fps=(self.frames - 1) / between_s if between_s > 0 else math.nan,
             changes=self.changes,

@@ -88,7 +88,11 @@ def test_what_stays_still_to_the_end_is_counted(
         assert (summary["frames"], summary["still"], summary["dropped"]) == (2 * several, 7 * several, 0)
 
 
-@pytest.mark.parametrize(("flags", "clip_seconds"), [([], 1.96), (["--fps", "200"], None)], ids=["clip", "camera"])
+@pytest.mark.parametrize(
+    ("flags", "clip_seconds"),
+    [([], 1.96), (["--motion"], 1.96), (["--fps", "200"], None)],
+    ids=["clip", "motion", "camera"],
+)
 def test_flicker_of_a_clip_counts_by_its_own_time(
     command: Command,
     model: Path,
@@ -108,6 +112,11 @@ def test_flicker_of_a_clip_counts_by_its_own_time(
     seconds = clip_seconds or summary["seconds"]
     assert summary["flicker_per_minute"] == pytest.approx(60 * summary["changes"] / seconds, rel=0.01)
     assert summary["changes"] == 4 or clip_seconds is None
+    # What is read on after the last label that was asked for is not counted.
+    summary = summary_of(
+        command("stream", model, "--source", tmp_path / "in.avi", "--json", *flags, "--motion", "--frames", 3)
+    )
+    assert (summary["frames"], summary["still"]) == (3, 18) or clip_seconds is None
 
 
 def test_flicker_of_a_clip_without_times_is_a_number(command: Command, model: Path, tmp_path: Path) -> None:
@@ -116,6 +125,8 @@ def test_flicker_of_a_clip_without_times_is_a_number(command: Command, model: Pa
     summary = summary_of(command("stream", model, "--source", tmp_path / "in.h264", "--json"))
     assert (summary["frames"], summary["changes"], summary["clip_seconds"]) == (50, 4, None)
     assert summary["flicker_per_minute"] == pytest.approx(60 * 4 / summary["seconds"], rel=0.1)
+    summary = summary_of(command("stream", model, "--source", tmp_path / "in.h264", "--json", "--motion"))
+    assert (summary["still"], summary["clip_seconds"]) == (45, None)
 
 
 @pytest.mark.parametrize(

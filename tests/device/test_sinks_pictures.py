@@ -38,15 +38,15 @@ def result_of(
 
 
 @pytest.mark.parametrize("shade", [0, 128, 255])
-@pytest.mark.parametrize("shape", [(480, 640), (1080, 1920), (640, 360), (8, 12)])
+@pytest.mark.parametrize("shape", [(480, 640), (240, 320), (1080, 1920), (640, 360), (8, 12)])
 def test_text_can_be_read_on_any_picture(shade: int, shape: tuple[int, int]) -> None:
     picture = np.full((*shape, 3), shade, np.uint8)
     drawn = draw_result(result_of(picture=picture))
     height, width = drawn.shape[:2]
     assert min(height, width) >= 240
     assert (height % shape[0], width % shape[1]) == (0, 0)
-    # The upper part is left alone; below, the background is dark, and there is white text on it.
-    assert (drawn[: height // 3] == shade).all()
+    # Three quarters are left alone; below, the background is dark, and there is white text on it.
+    assert (drawn[: height - height // 4] == shade).all()
     strip = drawn[-height // 6 :].reshape(-1, 3)
     assert np.median(strip.max(axis=1)) <= 0.3 * 255 + 1
     assert (strip.min(axis=1) > 180).sum() > 50
@@ -63,7 +63,7 @@ def test_colors_are_those_of_the_picture() -> None:
 def test_a_bar_is_as_long_as_its_score() -> None:
     def green(score: float) -> int:
         drawn = draw_result(result_of(score=score, picture=np.zeros((480, 640, 3), np.uint8)), count=1)
-        row = drawn[480 - 26]
+        row = drawn[480 - 18]
         return int((row == (110, 200, 60)).all(axis=1).sum())
 
     assert green(0.5) == pytest.approx(green(1.0) / 2, abs=2)
@@ -120,6 +120,19 @@ def test_of_a_camera_a_frame_is_shown_until_the_next_one(tmp_path: Path, cv2: An
     assert found == [1, 1, 1, 2, 2, 2] + 20 * [4] + [5]
 
 
+@pytest.mark.parametrize("early_ms", [0, -5, 5])
+@pytest.mark.parametrize("fps", [5, 24, 25, 29.97, 30])
+def test_of_a_camera_at_the_videos_rate_each_frame_is_shown_once(
+    fps: float, early_ms: int, tmp_path: Path, cv2: Any
+) -> None:
+    path = tmp_path / "out.avi"
+    with Video(path, fps=fps, live=True) as video:
+        for number in range(20):
+            captured_s = 1 + number / fps - (number % 3 == 1) * early_ms / 1000
+            video.write(result_of(picture=grey(number % 6), captured_s=captured_s))
+    assert shades(frames_of(path, cv2)[0]) == [number % 6 for number in range(20)]
+
+
 def test_a_video_without_frames_is_none(tmp_path: Path) -> None:
     with Video(tmp_path / "out.mp4", fps=10, live=True):
         pass
@@ -136,6 +149,7 @@ def test_a_video_stops_before_the_disk_is_full(tmp_path: Path, monkeypatch: pyte
         monkeypatch.setattr("edgevision_device._sinks._video._LEAST_FREE_BYTES", 10**18)
         sink.write(result_of(picture=grey(2)))
     assert shades(frames_of(path, cv2)[0]) == [1]
+    assert sink.lost == 1
     assert len(lines) == 1
     assert lines[0].startswith("sink video: only ")
 

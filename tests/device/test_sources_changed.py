@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import threading
 import time
@@ -153,7 +154,20 @@ def test_what_is_passed_over_at_the_end_is_known_to_all_that_stand_before_it() -
     sources = {name: TurnedSource(MovingSource(ArraySource([scene()] * 4)), rotate=90) for name in "ab"}
     with SeveralSources(sources) as several:
         assert [(frame.id, frame.still) for frame in several.frames()] == [(0, 0), (0, 0)]
-        assert several.still == 6
+        assert {name: still.frames for name, still in several.still.items()} == {"a": 3, "b": 3}
+
+
+def test_the_time_of_what_is_passed_over_is_known() -> None:
+    class Clip(Source):
+        def frames(self) -> Iterator[Frame]:
+            for id, clip_s in enumerate((0.0, 0.1, 0.2, None)):  # the last frame of some formats has no time
+                frame = Frame.taken_now(id, scene(), "bgr")
+                yield dataclasses.replace(frame, captured_ns=10 + id, clip_s=clip_s)
+
+    source = MovingSource(Clip())
+    assert source.still == {}
+    assert len(list(source.frames())) == 1
+    assert source.still == {None: (3, 13, 0.2)}
 
 
 def test_a_slow_change_adds_up() -> None:

@@ -38,6 +38,7 @@ from edgevision_device import (
     UsageError,
     stream,
 )
+from edgevision_device._sources import Still
 
 pytestmark = pytest.mark.usefixtures("cv2")
 
@@ -329,6 +330,22 @@ def test_frames_left_out_because_nothing_moved_are_not_dropped(faked: Callable[.
     assert (summary.frames, summary.still, summary.dropped) == (4, 5, 1)
 
 
+def test_frames_that_do_not_move_at_the_end_take_time() -> None:
+    class Resting(ArraySource):
+        @property
+        def still(self) -> dict[Optional[str], Still]:
+            return {None: Still(14, 3_800_000_000, 2.5)}
+
+    statistics = StreamStatistics()
+    result = fakes.result_of(captured_s=1.0)
+    statistics.add(dataclasses.replace(result, frame=dataclasses.replace(result.frame, clip_s=0.5)))
+    statistics.rested(Resting(blank()))
+    statistics.rested(Resting(blank()))  # what is known counts once
+    for summary in (statistics.summary(), statistics.window()):
+        assert summary.lines()[0] == "1 frame in 2.8 s, 0 dropped, 14 left out as nothing moved"
+        assert (summary.seconds, summary.clip_seconds) == (2.8, 2.0)
+
+
 def test_somebody_is_told_while_no_frame_comes(faked: Callable[..., Classifier]) -> None:
     told = threading.Event()
 
@@ -524,6 +541,7 @@ def test_what_took_no_time_has_no_rate() -> None:
     statistics.add(fakes.result_of(captured_s=1.0, age_ms=0.0, changed=True))
     summary = statistics.summary()
     assert summary.to_record()["flicker_per_minute"] is None
+    assert summary.lines()[0] == "1 frame in 0.0 s, 0 dropped"
     assert summary.lines()[-1] == "the label changed 1 time; frame by frame it would have been 0"
 
 

@@ -101,6 +101,7 @@ def run(args: argparse.Namespace) -> int:
 
         def on_wait() -> None:
             manager.alive()
+            statistics.rested(source)
             for sink in sinks:
                 sink.idle()
             if stop.asked:
@@ -120,8 +121,11 @@ def run(args: argparse.Namespace) -> int:
                 ended = ended and (args.seconds is None or time.monotonic() - began_s < args.seconds)
         finally:
             manager.stopping()
-            statistics.ended(source)
             summary = statistics.summary()
+            # Of what is read on after the last label that was asked for, or after the time, nothing was asked.
+            if summary.frames != args.frames and (ended or stop.signum is not None):
+                statistics.rested(source)
+                summary = statistics.summary()
             ended = ended and summary.frames != args.frames
             for error in skipped:
                 print(f"skipped: {error}", file=sys.stderr)

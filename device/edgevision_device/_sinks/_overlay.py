@@ -15,6 +15,8 @@ __all__ = ["as_bgr", "draw_result"]
 
 #: A smaller picture is enlarged, else no text fits.
 _LEAST_SIDE = 240
+#: Letters are no smaller than on a picture of so many times 640 × 480.
+_LEAST_SCALE = 0.55
 _WHITE, _GREY, _GREEN, _AMBER = (255, 255, 255), (170, 170, 170), (110, 200, 60), (60, 180, 250)
 
 
@@ -26,7 +28,8 @@ def as_bgr(picture: npt.NDArray[np.uint8], order: str) -> npt.NDArray[np.uint8]:
 def draw_result(result: StreamResult, *, count: int = 3) -> npt.NDArray[np.uint8]:
     """Return a copy of the result's picture with label, score, age and a bar for each of the `count` best labels.
 
-    The text stands on a darkened strip, so that it can be read on any picture.
+    The text stands on a darkened strip, so that it can be read on any picture. The strip takes a quarter of the height
+    at most: a small picture shows fewer labels.
 
     Returns:
         uint8 BGR, shape `(height, width, 3)`: of the frame's picture, or a whole multiple if that is tiny.
@@ -36,14 +39,15 @@ def draw_result(result: StreamResult, *, count: int = 3) -> npt.NDArray[np.uint8
     enlarged = -(-_LEAST_SIDE // min(picture.shape[:2]))
     canvas = picture.repeat(enlarged, axis=0).repeat(enlarged, axis=1)  # a copy, also if enlarged is 1
     height, width = canvas.shape[:2]
-    scale = max(0.62, min(height / 480, width / 640))
+    scale = max(_LEAST_SCALE, min(height / 480, width / 640))
     row = round(24 * scale) + 4
     pad = round(10 * scale) + 2
+    margin = pad // 3
     pen = _Pen(cv2, canvas, 0.66 * scale)
-    best = result.top(count)
-    strip = canvas[max(0, height - row * (len(best) + 1) - 2 * pad) :]
+    best = result.top(min(count, (height // 4 - 2 * margin) // row - 1))
+    strip = canvas[height - row * (len(best) + 1) - 2 * margin :]
     strip[:] = cv2.convertScaleAbs(strip, alpha=0.3)
-    top = height - len(strip) + pad
+    top = height - len(strip) + margin
 
     age = f"{result.age_ms:.0f} ms"
     label = "unknown" if result.label is None else result.label

@@ -28,7 +28,7 @@ VIDEO_CODECS = {".avi": "MJPG", ".mkv": "mp4v", ".mov": "mp4v", ".mp4": "mp4v"}
 VIDEO_FPS = 25.0
 
 #: A camera's silence is shown for so long; the rest is cut.
-_LONGEST_GAP_S = 2.0
+_LONGEST_GAP_NS = 2_000_000_000
 #: A card that is full to the last byte stops more than this video.
 _LEAST_FREE_BYTES = 50_000_000
 
@@ -43,10 +43,9 @@ class Video(SlowSink[StreamResult]):
     """
 
     name = "video"
-    # Frames of a live source that the encoder has no time for are left out, and those beside them shown for longer.
     keep = 8
-    promised = False
     drops_oldest = True
+    attempts = 1
     # Not a peer that hangs, but a disk that is slow: a video without its end cannot be played.
     close_s = 20.0
 
@@ -54,12 +53,14 @@ class Video(SlowSink[StreamResult]):
         self.path = Path(path)
         self._fps = fps
         self._live = live
+        # Frames of a live source that the encoder has no time for are left out, and those beside them shown for longer.
+        self.promised = not live
         self._opened = contextlib.ExitStack()
         self._writer: Optional[Any] = None
         self._refused: Optional[str] = None  # why no encoder will ever take these frames
         self._size_wh = (0, 0)
         self._last_ns = 0
-        self._elapsed_s = 0.0
+        self._elapsed_ns = 0
         self._written = 0
         self._picture: Optional[npt.NDArray[np.uint8]] = None
 
@@ -76,13 +77,13 @@ class Video(SlowSink[StreamResult]):
         if self._writer is None:
             self._start(cv2, picture)
         else:
-            gap_s = (item.frame.captured_ns - self._last_ns) / 1e9
-            self._elapsed_s += min(max(gap_s, 0.0), _LONGEST_GAP_S)
+            self._elapsed_ns += min(max(item.frame.captured_ns - self._last_ns, 0), _LONGEST_GAP_NS)
         self._last_ns = item.frame.captured_ns
         self._require_room()
         if self._live:
-            # Each frame of the video shows the newest that came before its time was over.
-            while self._written < int(self._elapsed_s * self._fps):
+            # Each frame of the video shows the newest that came before half its time was over: of a source at the
+            # video's own rate, each one once, also if some come a little early or late.
+            while self._written < round(self._elapsed_ns * self._fps / 1e9):
                 self._encode()
             self._picture = _fitted(cv2, picture, self._size_wh)
         else:

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 from .._errors import PictureError, SourceError, UsageError, require_known
 from .._pictures import PICTURE_SUFFIXES
 from ._array import ArraySource
-from ._base import Frame, Source
+from ._base import Frame, Source, Still
 from ._camera import Camera, CameraSource, find_cameras
 from ._clip import ClipSource
 from ._clocked import ClockedSource
@@ -48,6 +48,7 @@ __all__ = [
     "Region",
     "SeveralSources",
     "Source",
+    "Still",
     "TurnedSource",
     "WatchedSource",
     "find_cameras",

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import abc
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Optional, TypeVar
+from typing import NamedTuple, Optional, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Frame", "Source", "Wrapped"]
+__all__ = ["Frame", "Source", "Still", "Wrapped"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +58,20 @@ class Frame:
         return cls(id, time.monotonic_ns(), datetime.now(timezone.utc), picture, picture_order, name, true_label)
 
 
+class Still(NamedTuple):
+    """What a source has left out because the picture did not move.
+
+    Attributes:
+        frames: how many so far.
+        captured_ns: when the last of them was captured, as `Frame.captured_ns`.
+        clip_s: where in its clip the last of them stands whose place is known.
+    """
+
+    frames: int
+    captured_ns: int
+    clip_s: Optional[float]
+
+
 _Self = TypeVar("_Self", bound="Source")  # typing.Self is Python 3.11
 
 
@@ -77,9 +91,9 @@ class Source(abc.ABC):
     fps: Optional[float] = None
 
     @property
-    def still(self) -> int:
-        """How many frames it has left out so far because the picture did not move."""
-        return 0
+    def still(self) -> Mapping[Optional[str], Still]:
+        """What it has left out so far, by `Frame.source`; nothing of a source that has left out nothing."""
+        return {}
 
     @abc.abstractmethod
     def frames(self) -> Iterator[Frame]:
@@ -115,7 +129,7 @@ class Wrapped(Source):
         self._source = source
 
     @property
-    def still(self) -> int:
+    def still(self) -> Mapping[Optional[str], Still]:
         """As of the source behind it."""
         return self._source.still
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Optional
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from .._errors import UsageError
 from .._preprocess import load_opencv
-from ._base import Frame, Source, Wrapped
+from ._base import Frame, Source, Still, Wrapped
 
 __all__ = ["DEFAULT_LEVELS", "MovingSource"]
 
@@ -43,26 +43,30 @@ class MovingSource(Wrapped):
         self.fps = None  # frames are left out
         self._levels = levels
         self._every_ns = 1e9 * every_s
-        self._still = 0
+        self._still: Optional[Still] = None
 
     @property
-    def still(self) -> int:
-        """How many frames were passed over so far, those after the last one that moved included."""
-        return self._still
+    def still(self) -> Mapping[Optional[str], Still]:
+        """What was passed over so far, the frames after the last one that moved included."""
+        still = self._still  # another thread may pass over a frame meanwhile
+        return {} if still is None else {None: still}
 
     def frames(self) -> Iterator[Frame]:
         """Yield the frames that move; `Frame.still` counts those passed over so far."""
         cv2 = load_opencv()
         last_ns = 0
         last: Optional[npt.NDArray[np.int16]] = None
+        count, clip_s = 0, None
         for frame in self._source.frames():
             fields = _fields(cv2, frame)
+            clip_s = clip_s if frame.clip_s is None else frame.clip_s
             recent = last is not None and frame.captured_ns - last_ns < self._every_ns
             if last is not None and recent and int(np.abs(fields - last).max()) < self._levels:
-                self._still += 1
+                count += 1
+                self._still = Still(count, frame.captured_ns, clip_s)
                 continue
             last, last_ns = fields, frame.captured_ns
-            yield dataclasses.replace(frame, still=self._still)
+            yield dataclasses.replace(frame, still=count)
 
 
 def _fields(cv2: Any, frame: Frame) -> npt.NDArray[np.int16]:

@@ -9,7 +9,7 @@ from typing import Optional
 
 from .._errors import SourceError, UsageError
 from .._health import Health
-from ._base import Frame, Source
+from ._base import Frame, Source, Still
 
 __all__ = ["SeveralSources"]
 
@@ -41,9 +41,9 @@ class SeveralSources(Source):
         self._stopped = False
 
     @property
-    def still(self) -> int:
+    def still(self) -> Mapping[Optional[str], Still]:
         """Of all sources."""
-        return sum(source.still for source in self._sources.values())
+        return {name: still for name, source in self._sources.items() for still in source.still.values()}
 
     def frames(self) -> Iterator[Frame]:
         """Yield frames until all sources have ended. Raises the error of one if all broke off, or none gave a frame."""
