@@ -132,8 +132,8 @@ def _gate_line(found: Verification) -> str:
 def _ece_line(found: Verification) -> str:
     bins = len(found.source_judgement.calibration.bins)
     return (
-        f"ECE in {bins} {'bin' if bins == 1 else 'bins'} of equal mass for the source; its chance is what scores that "
-        "are right as often as they say have on so many pictures"
+        f"ECE: the source's pictures in {'1 bin' if bins == 1 else f'{bins} bins of equal size'}; chance: the ECE that "
+        "perfectly calibrated scores show on so many pictures"
     )
 
 
