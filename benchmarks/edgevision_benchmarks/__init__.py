@@ -107,6 +107,7 @@ from ._calibration_error import CalibrationError, ScoreBin, calibration_error, c
 from ._choice import Alternative, Budget, Choice, Excluded, choose
 from ._compare import Comparison, FileComparison, compare_reports
 from ._conditions import Conditions, read_conditions
+from ._console import print_first_that_fits
 from ._cost import Cost
 from ._data import refuse_seen, seen_pictures
 from ._flips import Flip, group_alike, worst_first
@@ -203,6 +204,7 @@ __all__ = [
     "ms_text",
     "paired_interval",
     "parse_gate",
+    "print_first_that_fits",
     "print_table",
     "printable",
     "read_conditions",

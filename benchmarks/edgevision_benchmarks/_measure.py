@@ -109,8 +109,8 @@ def benchmark(
 ) -> Report:
     """Measure accuracy, latency and memory of model files on a folder of labelled pictures.
 
-    Several files are timed in turns, in shuffled rounds, and compared with one of them, the reference, which is timed as
-    two to tell a difference from noise.
+    Several files are timed in turns, in shuffled rounds, and compared with one of them, the reference, which is timed
+    as two to tell a difference from noise.
 
     Args:
         files: `.tflite` and `.onnx` files.
@@ -126,7 +126,7 @@ def benchmark(
         sustained_s: let each file run without a pause for so long too, and compare the end with the beginning.
         operators: time each operator of each file too.
         reference: the file that the others are compared with, or its name in the report; default: the first float32
-            `.tflite` file, else the first float32 file, else the first. If it cannot be opened, it is the first that can.
+            `.tflite` file, else the first float32 file, else the first; the first that opens, if it does not.
         given: what to assume of files that edgevision did not write.
         whole: take all pictures of `folder/<label>/`, also those that a file was trained or calibrated on. By default
             a folder that a file was made from is measured on the test part of its split by content, and any picture
@@ -363,7 +363,7 @@ def _reference(rows: Sequence[FileResult], given: Optional[StrPath]) -> str:
             raise FileError(error)
         return named
     # Of equals the first.
-    order = {("float32", "tflite"): 0, ("float32", "onnx"): 1}
+    order: dict[tuple[Optional[str], Optional[str]], int] = {("float32", "tflite"): 0, ("float32", "onnx"): 1}
     return min((row for row in rows if row.error is None), key=lambda row: order.get((row.recipe, row.format), 2)).name
 
 
