@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from itertools import chain
 from typing import TYPE_CHECKING
 
+from edgevision_benchmarks import print_first_that_fits
 from edgevision_converters import worst_layers
 
+from ._console import stdout_console
 from ._flips import grouped
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+    from rich.table import Table
     from rich.text import Text
 
     from edgevision_converters import LayerError
@@ -18,41 +23,39 @@ if TYPE_CHECKING:
 
 __all__ = ["notes", "print_verification"]
 
-#: Of what is no terminal and has no width of its own.
-_WIDTH = 200
 #: Labels and layers that are named; the record has all.
 _NAMED = 5
 #: What makes a good model guess.
 _CHECK = ": check --pixels, --color-order and the order of --labels"
 #: Between the file's name and the verdict.
-_COLUMNS = "bytes", "top-1 %", "95 %", "same top-1 %", "lost", "gained", "mean diff.", "largest", "ECE %", "chance"
+_COLUMNS: tuple[str, ...] = (
+    "bytes",
+    "top-1 %",
+    "95 %",
+    "same top-1 %",
+    "lost",
+    "gained",
+    "mean diff.",
+    "largest",
+    "ECE %",
+    "chance",
+)
+#: Left out one after the other where the terminal is too narrow: cut numbers are worse than none.
+_SPARE = (), ("mean diff.", "largest"), ("ECE %", "chance"), ("bytes",), ("95 %",)
 
 
 def print_verification(found: Verification, console: Console | None = None) -> None:
     """Print a row per file, then what there is to say of each; on stdout unless told otherwise."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
-    if console is None:
-        console = Console()
-        console = console if console.is_terminal else Console(width=_WIDTH)
+    console = console or stdout_console()
     judged = found.judged
     part = "all" if judged.part == "all" else f"the {judged.part}"
     heading = f"against {found.source} ({found.source_kind}), on {part} pictures of {judged.data}"
     # Text, never markup: a path may hold square brackets. Lines are whole, so that they can be searched for.
     console.print(Text(f"{heading}: {len(judged.pictures):,}", "bold"), soft_wrap=True)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("file", overflow="fold")
-    for column in _COLUMNS:
-        dim = column in ("95 %", "chance")
-        table.add_column(column, justify="right", no_wrap=True, style="dim" if dim else "")
-    table.add_column("gate")
-    table.add_row(Text(found.source), "", *_top1(found.source_judgement), *[""] * 5, *_ece(found.source_judgement), "")
-    for file in found.files:
-        table.add_row(*_row(file))
-    console.print(table)
+    tables = (_table(found, list(chain(*_SPARE[: number + 1]))) for number in range(len(_SPARE)))
+    print_first_that_fits(tables, console)
     for comparison, names in grouped([file.comparison for file in found.files]):
         line = f"{', '.join(names)} against {comparison.a}: {comparison.difference.describe()}"
         console.print(Text(line, "bold" if comparison.difference.distinguishable else ""), soft_wrap=True)
@@ -132,17 +135,35 @@ def _gate_line(found: Verification) -> str:
 def _ece_line(found: Verification) -> str:
     bins = len(found.source_judgement.calibration.bins)
     return (
-        f"ECE in {bins} {'bin' if bins == 1 else 'bins'} of equal mass for the source; its chance is what scores that "
-        "are right as often as they say have on so many pictures"
+        f"ECE: the source's pictures in {'1 bin' if bins == 1 else f'{bins} bins of equal size'}; chance: the ECE that "
+        "perfectly calibrated scores show on so many pictures"
     )
 
 
-def _row(file: VerifiedFile) -> list[RenderableType]:
+def _table(found: Verification, left_out: Collection[str]) -> Table:
+    from rich import box
+    from rich.table import Table
     from rich.text import Text
 
+    source = ["", *_top1(found.source_judgement), *[""] * 5, *_ece(found.source_judgement)]
+    cells = [dict(zip(_COLUMNS, row, strict=True)) for row in (source, *map(_row, found.files))]
+    columns = [column for column in _COLUMNS if column not in left_out]
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("file", overflow="fold", min_width=16)
+    for column in columns:
+        style = "dim" if column in ("95 %", "chance") else ""
+        table.add_column(column, justify="right", no_wrap=True, style=style)
+    table.add_column("gate", min_width=len("chance?"))
+    names = Text(found.source), *(Text(file.name) for file in found.files)
+    verdicts = "", *map(_verdict, found.files)
+    for name, row, verdict in zip(names, cells, verdicts, strict=True):
+        table.add_row(name, *(row[column] for column in columns), verdict)
+    return table
+
+
+def _row(file: VerifiedFile) -> list[str]:
     agreement, told = file.agreement, file.judgement
     return [
-        Text(file.name),
         f"{file.size_bytes:,}",
         *_top1(told),
         f"{100 * agreement.same_top1:.2f}",
@@ -151,7 +172,6 @@ def _row(file: VerifiedFile) -> list[RenderableType]:
         f"{agreement.mean_difference:.2g}",
         f"{agreement.largest_difference:.2g}",
         *_ece(told),
-        _verdict(file),
     ]
 
 
@@ -188,7 +208,7 @@ def _print_layers(file: VerifiedFile, console: Console) -> None:
     console.print(Text(f"layers of {file.name}: own error, and with what the layers before have lost", "bold"))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("layer", overflow="fold")
-    table.add_column("operator")
+    table.add_column("operator", overflow="fold")
     for column in ("own dB", "own rms / step", "clipped %", "total dB"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("")

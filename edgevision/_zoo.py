@@ -52,6 +52,9 @@ def run_zoo(args: argparse.Namespace) -> int:
     if args.data is not None:
         _check_labels(Path(args.data))
     networks = networks.check()
+    if args.reference is not None:
+        names = [f"{name}.{recipe}.tflite" for name in networks.models for recipe in _RECIPES]
+        require_known("reference", args.reference, names)
 
     def sample(size_wh: tuple[int, int]) -> npt.NDArray[np.uint8]:
         return photo_crops(VERIFICATION_PHOTOS, _VERIFICATION, size_wh, 0)

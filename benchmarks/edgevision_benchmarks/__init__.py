@@ -22,7 +22,7 @@ write_report(report, "report")
                           skipped (a line each)
     settings              warmup_runs, warmup_limit_s, runs, runs_limit_s, least_runs; confidence of every interval;
                           rounds: about so many turns a file; seed: of their order and of every bootstrap
-    noise_floor           ratio, ratio_low, ratio_high, rounds: the first file's time against its own, timed as two in
+    noise_floor           ratio, ratio_low, ratio_high, rounds: the reference's time against its own, timed as two in
                           the same rounds; null for a single file
     before, after         when all files were open and warm, and when they had been timed: clock_mhz, temperature_c,
                           power (of a Raspberry Pi, such as under-voltage), power_since_boot, throttle_count (x86, since
@@ -47,8 +47,8 @@ write_report(report, "report")
         macro_f1_share    mean f1_share of the labels that there are pictures of, or null
         per_label         {label: pictures, right, called, recall_share, precision_share (null if none is called so),
                           f1_share}
-        paired            null for the first file, or against it: reference, flips (pictures whose label differs),
-                          both_right, only_a_right, only_b_right, neither_right (a: the first file), difference_share,
+        paired            null for the reference, or against it: reference, flips (pictures whose label differs),
+                          both_right, only_a_right, only_b_right, neither_right (a: the reference), difference_share,
                           difference_low_share, difference_high_share, confidence, p, distinguishable, verdict;
                           flipped (the flips, worst first; empty in older reports): picture, sha256, label, kind (lost:
                           only a is right, gained: only b is, neither), answer_a, score_a, answer_b, score_b
@@ -64,7 +64,7 @@ write_report(report, "report")
         memory_peak_bytes, memory_before_bytes, memory_file_bytes
                           resident while the file was opened and timed; before; the difference; null if unknown
         round_p50_ms      median of each round: all files have a turn in a round, in an order shuffled anew
-        speed             null for the first file, or: reference (its name), ratio, ratio_low, ratio_high, rounds of
+        speed             null for the reference, or: reference (its name), ratio, ratio_low, ratio_high, rounds of
                           both, and verdict: faster, slower, no difference; null if there were too few rounds
         mlperf            null, or: passes (two: count, p50_ms, p90_ms, p99_ms, duration_s), difference_share of the
                           larger p90 over the smaller, repeated (within 5 %)
@@ -107,6 +107,7 @@ from ._calibration_error import CalibrationError, ScoreBin, calibration_error, c
 from ._choice import Alternative, Budget, Choice, Excluded, choose
 from ._compare import Comparison, FileComparison, compare_reports
 from ._conditions import Conditions, read_conditions
+from ._console import print_first_that_fits
 from ._cost import Cost
 from ._data import refuse_seen, seen_pictures
 from ._flips import Flip, group_alike, worst_first
@@ -203,6 +204,7 @@ __all__ = [
     "ms_text",
     "paired_interval",
     "parse_gate",
+    "print_first_that_fits",
     "print_table",
     "printable",
     "read_conditions",

@@ -57,6 +57,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--operators", action="store_true", help="time each operator too, and name those that take most of a run"
     )
+    parser.add_argument(
+        "--reference",
+        metavar="NAME|FILE",
+        help="the file that the others are compared with (default: the first float32 .tflite, else the first float32 "
+        "file, else the first)",
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the order in which files take turns")
     add_runtime_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print the report as JSON instead of the table")
@@ -152,6 +158,7 @@ def _measure(args: argparse.Namespace, given: Optional[Metadata], data_name: Opt
         seed=args.seed,
         thread_sweep=args.thread_sweep,
         sustained_s=args.sustained,
+        reference=args.reference,
         given=given,
         strict=args.strict,
         whole=args.whole,

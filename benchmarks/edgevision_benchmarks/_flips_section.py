@@ -1,4 +1,4 @@
-"""The flips of a benchmark's files against the first one: which are shown, and their thumbnails."""
+"""The flips of a benchmark's files against the reference: which are shown, and their thumbnails."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SHOWN, _LEAST = 96, 8
 
 
 def flip_sections(files: Sequence[FileResult], thumbnails: Mapping[str, str]) -> list[FlipSection]:
-    """Return a section for each file whose labels differ from those of the first; one for files that differ alike.
+    """Return a section for each file whose labels differ from those of the reference; one for files that differ alike.
 
     Args:
         files: of a report.

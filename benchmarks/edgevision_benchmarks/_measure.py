@@ -62,6 +62,7 @@ class Prepared:
         home: what the pictures' folders of a label lie in.
         split: the part of the data that they are, or None.
         pictures, digests: those to classify, and the SHA-256 of each; None for one that cannot be read.
+        reference: name of the file that the others are compared with.
     """
 
     candidates: list[Candidate]
@@ -70,6 +71,7 @@ class Prepared:
     split: Optional[str]
     pictures: list[LabelledPicture]
     digests: list[Optional[str]]
+    reference: str
 
     @property
     def names(self) -> list[str]:
@@ -95,6 +97,7 @@ def benchmark(
     mlperf: bool = False,
     sustained_s: Optional[float] = None,
     operators: bool = False,
+    reference: Optional[StrPath] = None,
     given: Optional[Metadata] = None,
     strict: bool = False,
     whole: bool = False,
@@ -106,8 +109,8 @@ def benchmark(
 ) -> Report:
     """Measure accuracy, latency and memory of model files on a folder of labelled pictures.
 
-    Several files are timed in turns, in shuffled rounds, and compared with the first one, which is timed as two to tell
-    a difference from noise.
+    Several files are timed in turns, in shuffled rounds, and compared with one of them, the reference, which is timed
+    as two to tell a difference from noise.
 
     Args:
         files: `.tflite` and `.onnx` files.
@@ -122,6 +125,8 @@ def benchmark(
         mlperf: time each file as MLPerf's single stream too: p90 of at least 1,024 runs and 60 s, and again.
         sustained_s: let each file run without a pause for so long too, and compare the end with the beginning.
         operators: time each operator of each file too.
+        reference: the file that the others are compared with, or its name in the report; default: the first float32
+            `.tflite` file, else the first float32 file, else the first; the first that opens, if it does not.
         given: what to assume of files that edgevision did not write.
         whole: take all pictures of `folder/<label>/`, also those that a file was trained or calibrated on. By default
             a folder that a file was made from is measured on the test part of its split by content, and any picture
@@ -138,7 +143,7 @@ def benchmark(
         One row per file. A file that cannot be opened, or that takes its process down, is a row with an error.
 
     Raises:
-        UsageError: no files, a file given twice, a number out of range, an unknown runtime.
+        UsageError: no files, a file given twice, a number out of range, an unknown runtime or reference.
         DataError: pictures missing or badly laid out, a label that a file does not know, or without `whole` a picture
             that a file was trained or calibrated on.
         FileError: a file that is not there, or none that could be measured.
@@ -156,6 +161,7 @@ def benchmark(
         seed=seed,
         thread_sweep=thread_sweep,
         sustained_s=sustained_s,
+        reference=reference,
         given=given,
         strict=strict,
         whole=whole,
@@ -165,7 +171,8 @@ def benchmark(
     sha256 = hash_pictures((each.label, digest) for each, digest in zip(pictures, digests) if digest is not None)
 
     requests: dict[str, Request] = {}
-    for each in candidates:
+    # The reference first: what others are compared with is the first file that could be opened.
+    for each in sorted(candidates, key=lambda each: each.row.name != ready.reference):
         if each.metadata is not None:
             requests[each.row.name] = Request(
                 file=each.row.path,
@@ -185,6 +192,7 @@ def benchmark(
         "files": [(each.row.name, each.row.sha256, each.given) for each in candidates],
         # Each with its name and in this order: what was found of a picture is told by its place.
         "pictures": digest([dataclasses.astuple(each) for each in known]),
+        "reference": ready.reference,
         "settings": dataclasses.asdict(settings),
         "extras": dataclasses.asdict(extras),
         "runtime": {"runtime": runtime, "threads": threads},
@@ -242,6 +250,7 @@ def prepare(
     seed: int = 0,
     thread_sweep: Sequence[int] = (),
     sustained_s: Optional[float] = None,
+    reference: Optional[StrPath] = None,
     given: Optional[Metadata] = None,
     strict: bool = False,
     whole: bool = False,
@@ -259,8 +268,9 @@ def prepare(
     home, split = (Path(), None) if folder is None else choose_split(Path(folder))
     if not readable:
         raise FileError(_none_measured([each.row for each in candidates]))
+    compared_with = _reference([each.row for each in candidates], reference)
     if folder is None:
-        return Prepared(candidates, settings, home, split, [], [])
+        return Prepared(candidates, settings, home, split, [], [], compared_with)
     pictures = find_known(home, [(row.path, metadata.labels) for row, metadata in readable])
     everything = len(pictures)
     digests = digest_files(pictures, decode=strict, on_read=lambda done: tell("", "reading", done, everything))
@@ -270,7 +280,7 @@ def prepare(
             split = "test"
             pictures = [picture for picture, kept in zip(pictures, chosen) if kept]
             digests = [digest for digest, kept in zip(digests, chosen) if kept]
-    ready = Prepared(candidates, settings, home, split, pictures, digests)
+    ready = Prepared(candidates, settings, home, split, pictures, digests, compared_with)
     if not whole:
         refuse_seen(ready.names, digests, [(row.name, metadata) for row, metadata in readable])
     return ready
@@ -340,6 +350,21 @@ def _open(path: Path, name: str, given: Optional[Metadata]) -> Candidate:
     metadata = file.metadata
     row = dataclasses.replace(row, format=file.format, recipe=metadata.recipe, random_weights=metadata.random_weights)
     return Candidate(row, metadata, record)
+
+
+def _reference(rows: Sequence[FileResult], given: Optional[StrPath]) -> str:
+    """Return the name of the file that the others are compared with; see `benchmark`."""
+    if given is not None:
+        path = Path(given).resolve()
+        named = next((row.name for row in rows if Path(row.path).resolve() == path), os.fspath(given))
+        require_known("reference", named, [row.name for row in rows])
+        error = next(row.error for row in rows if row.name == named)
+        if error is not None:
+            raise FileError(error)
+        return named
+    # Of equals the first.
+    order: dict[tuple[Optional[str], Optional[str]], int] = {("float32", "tflite"): 0, ("float32", "onnx"): 1}
+    return min((row for row in rows if row.error is None), key=lambda row: order.get((row.recipe, row.format), 2)).name
 
 
 def _leaks(metadata: Metadata, sha256: str, digests: Sequence[Optional[str]]) -> tuple[str, ...]:

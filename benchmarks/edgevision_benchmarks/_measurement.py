@@ -73,8 +73,8 @@ class Paired:
     """Two files on the same pictures.
 
     Attributes:
-        reference: name of the first file.
-        difference: `a` is the first file, `b` this one.
+        reference: name of the file that the others are compared with.
+        difference: `a` is the reference, `b` this one.
         flips: how many pictures' labels differ.
         flipped: these pictures, worst first; empty of a report that was written before they were told.
     """
@@ -112,7 +112,7 @@ class Measurement:
         memory_before_bytes: the same with Python, OpenCV and the runtime loaded, before the file was opened.
         memory_file_bytes: the difference; None where the system cannot tell it from that of decoding pictures.
         round_p50_ms: the median of each round, in which every file had its turn.
-        speed: against the first file; None for that one itself.
+        speed: against the reference; None for that one itself.
         opencv: version that decoded and resized.
         others_share, steal_share: see `Load`, of its own turns; where those were too short to tell, the mean of before
             and after.
@@ -124,7 +124,7 @@ class Measurement:
         latency_intervals: `p50_ms`, `p90_ms` and `p99_ms` → low and high; None if fewer than `LEAST_ROUNDS` rounds.
         thread_sweep: with other numbers of threads; None if not asked for.
         top5: how many pictures have their own label among the five best; None of a file of five labels or fewer.
-        paired: its accuracy against that of the first file, on the same pictures; None for that one itself.
+        paired: its accuracy against that of the reference, on the same pictures; None for that one itself.
         mlperf: p90 of a single stream, twice; None if not asked for.
         cost: of a `.tflite` file.
         energy_mj: of a run, beyond that of the idle processor; None if not measured.

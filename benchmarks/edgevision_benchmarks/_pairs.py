@@ -1,4 +1,4 @@
-"""How two files of one report compare on the same pictures, whichever of them is the first."""
+"""How two files of one report compare on the same pictures, whichever of them is the reference."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Row = tuple[FileResult, Measurement]
 def paired_difference(a: Row, b: Row) -> Optional[PairedDifference]:
     """Return the difference of b's accuracy to a's, picture by picture; None where the report does not hold it.
 
-    Both were compared with the first file. Where neither flips, both say what that one does: they differ only on the
+    Both were compared with the reference. Where neither flips, both say what that one does: they differ only on the
     pictures that are a flip of either.
     """
     (file_a, found_a), (file_b, found_b) = a, b
@@ -47,6 +47,6 @@ def _is_told(row: Row, references: set[str]) -> bool:
 
 
 def _calls(found: Measurement) -> dict[tuple[str, str], tuple[str, str, str]]:
-    """Return, by name and SHA-256 of each picture that flips: label, the first file's answer, this one's."""
+    """Return, by name and SHA-256 of each picture that flips: label, the reference's answer, this one's."""
     flips = () if found.paired is None else found.paired.flipped
     return {(each.picture, each.sha256): (each.label, each.answer_a, each.answer_b) for each in flips}

@@ -321,6 +321,7 @@ def _names_here(ready: Prepared, args: argparse.Namespace) -> Callable[[str], st
 def _words(ready: Prepared, args: argparse.Namespace) -> list[str]:
     """Return the arguments of the command there."""
     words = [f"files/{each.row.name}" for each in ready.candidates]
+    words += [f"--reference=files/{ready.reference}"]
     words += ["--json"] if args.data is None else ["--data", _data_folder(ready, args), "--json"]
     for name in FORWARDED:
         value, flag = getattr(args, name), f"--{name.replace('_', '-')}"

@@ -25,12 +25,14 @@ class NotFaster:
     """An int8 file that is not faster than a float one.
 
     Attributes:
+        recipe: of this file.
         than: name of that one.
         time: this file's time over that of the other, in the same rounds.
         verdict: `slower` or `no difference`, see `Speed`.
         because: what is known to cause it and holds here; empty if nothing is.
     """
 
+    recipe: str
     than: str
     time: TimeRatio
     verdict: str
@@ -40,7 +42,7 @@ class NotFaster:
         """Return one line."""
         why = "; ".join(self.because) or "none of the known reasons applies"
         ratio = f"{self.verdict}, {ratio_text(self.time.ratio)} of its time"
-        return f"int8 is not faster here than {self.than} ({ratio}) because: {why}"
+        return f"{self.recipe} is not faster here than {self.than} ({ratio}) because: {why}"
 
     def to_record(self) -> dict[str, Any]:
         """Return it as JSON types."""
@@ -57,7 +59,10 @@ def not_faster(report: Report) -> dict[str, NotFaster]:
         time = time_between(mine, other[1], report.settings.seed)
         verdict = None if time is None else judge(time, report.noise_floor)
         if time is not None and verdict in ("slower", "no difference"):
-            found[file.name] = NotFaster(other[0].name, time, verdict, explain(mine, other[1], report.conditions))
+            # What does not say its recipe is here because it computes in int8.
+            recipe = file.recipe if file.recipe in _INT8 else "int8"
+            because = explain(mine, other[1], report.conditions)
+            found[file.name] = NotFaster(recipe, other[0].name, time, verdict, because)
     return found
 
 

@@ -48,7 +48,7 @@ class TimeRatio:
 
 @dataclass(frozen=True)
 class Speed:
-    """A file's time against that of the reference, the first file that was timed.
+    """A file's time against that of the reference.
 
     Attributes:
         reference: its name.

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Callable, Optional
 
+from ._console import print_first_that_fits
 from ._measurement import Measurement
 from ._notes import file_notes, general_notes
 from ._report import FileResult, Report
@@ -12,6 +14,7 @@ from ._text import interval_text, ms_text, percent_text, ratio_text, size_text
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 __all__ = ["best_texts", "columns_of", "missing_text", "print_table"]
 
@@ -22,8 +25,9 @@ Column = tuple[
     Optional[Callable[..., float]],
 ]
 
-#: Left out on a terminal narrower than `_WIDE` columns: cut numbers are worse than none.
+#: Left out where the terminal is too narrow, then more: cut numbers are worse than none.
 _SPARE = ("top-5 %", "macro-F1 %", "p99 ms", "p90 ms", "open ms", "first ms", "model memory")
+_MORE = ("peak memory",), ("parameters", "MACs"), ("95 %",)
 _WIDE = 165
 #: What is no terminal has no width of its own; no line needs to break there.
 _WIDTH = 240
@@ -89,36 +93,14 @@ def best_texts(report: Report) -> list[Optional[str]]:
 
 def print_table(report: Report, console: Optional[Console] = None) -> None:
     """Print one row per file, then the notes, warnings, and what went wrong; on stdout unless told otherwise."""
-    from rich import box
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
     console = console or Console(width=None if sys.stdout.isatty() else _WIDTH)
-    # Text, never markup: a path may hold square brackets.
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("file", overflow="fold")
-    best = best_texts(report)
-    columns = [
-        (*column, mark)
-        for column, mark in zip(columns_of(report), best)
-        if console.width >= _WIDE or column[0] not in _SPARE
-    ]
-    for heading, *_ in columns:
-        table.add_column(heading, justify="right", no_wrap=True)
-        if heading == "top-1 %":
-            table.add_column("95 %", justify="right", no_wrap=True, style="dim")
-    for file, found in report.measured:
-        cells = [Text("\n".join((file.name, *found.disturbed)))]
-        cells[0].stylize("yellow", len(file.name))
-        for heading, value, write, _, best_text in columns:
-            number = value(file, found)
-            text = missing_text(heading) if number is None else write(number)
-            cells.append(Text(text, "bold green" if text == best_text else ""))
-            if heading == "top-1 %":
-                cells.append(Text(interval_text(found.top1.interval) if found.judged else ""))
-        table.add_row(*cells)
-    console.print(table)
+    left_out: list[tuple[str, ...]] = [() if console.width >= _WIDE else _SPARE]
+    for more in (_SPARE, *_MORE):
+        left_out.append((*left_out[-1], *more))
+    print_first_that_fits((_table(report, each) for each in left_out), console)
     for line in general_notes(report):
         console.print(Text(line, "dim"))
     for name, lines in file_notes(report).items():
@@ -129,3 +111,31 @@ def print_table(report: Report, console: Optional[Console] = None) -> None:
             console.print(Text(f"warning: {file.name}: {warning}", "yellow"))
         if file.error:
             console.print(Text(f"failed: {file.name}: {file.error.removeprefix(file.path).lstrip()}", "red"))
+
+
+def _table(report: Report, left_out: Collection[str]) -> Table:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    # Text, never markup: a path may hold square brackets.
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("file", overflow="fold", min_width=16)
+    columns = [
+        (*column, mark) for column, mark in zip(columns_of(report), best_texts(report)) if column[0] not in left_out
+    ]
+    for heading, *_ in columns:
+        table.add_column(heading, justify="right", no_wrap=True)
+        if heading == "top-1 %" and "95 %" not in left_out:
+            table.add_column("95 %", justify="right", no_wrap=True, style="dim")
+    for file, found in report.measured:
+        cells = [Text("\n".join((file.name, *found.disturbed)))]
+        cells[0].stylize("yellow", len(file.name))
+        for heading, value, write, _, best_text in columns:
+            number = value(file, found)
+            text = missing_text(heading) if number is None else write(number)
+            cells.append(Text(text, "bold green" if text == best_text else ""))
+            if heading == "top-1 %" and "95 %" not in left_out:
+                cells.append(Text(interval_text(found.top1.interval) if found.judged else ""))
+        table.add_row(*cells)
+    return table

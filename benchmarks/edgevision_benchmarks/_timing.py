@@ -19,7 +19,7 @@ __all__ = ["OnProgress", "Timing", "mean_of", "time_files"]
 #: Told the file's name (empty while pictures are hashed), the stage, and how many of how many are done.
 OnProgress = Callable[[str, str, int, int], None]
 
-#: What the first file is called when it is timed a second time. No path is empty.
+#: What the reference is called when it is timed a second time. No path is empty.
 _TWIN = ""
 
 

@@ -231,7 +231,7 @@ def _times(opened: Mapping[str, Any], rounds: Rounds, seed: int) -> dict[str, An
 
 
 def _speed(name: str, timing: Timing, seed: int) -> Optional[Speed]:
-    """Compare a file's rounds with those of the first; None for that one itself, or if it could not be timed."""
+    """Compare a file's rounds with those of the reference; None for that one itself, or if it could not be timed."""
     if name == timing.reference or timing.reference not in timing.rounds:
         return None
     ratio = time_ratio(timing.rounds[name], timing.rounds[timing.reference], seed)

@@ -28,7 +28,7 @@ from edgevision_benchmarks._measure import _DEFAULT, Candidate, Prepared
 from edgevision_benchmarks._report import FileResult
 
 #: What `_remote` passes on in another form, or does here.
-MADE_TO_FIT = {"files", "data", "json", "labels", "thread_sweep"}
+MADE_TO_FIT = {"files", "data", "json", "labels", "reference", "thread_sweep"}
 HERE = {"help", "host", "wheels", "purge", "out", "overwrite", "gate", "resume"}
 
 
@@ -233,7 +233,7 @@ def test_what_only_began_like_a_last_line_is_shown():
 def test_names_are_those_from_here(tmp_path, split):
     home = tmp_path / "photos" / (split or "")
     rows = [FileResult(f"out/{name}", name, 1, "") for name in ("a.onnx", "a.onnx.tflite")]
-    ready = Prepared([Candidate(row) for row in rows], _DEFAULT, home, split, [], [])
+    ready = Prepared([Candidate(row) for row in rows], _DEFAULT, home, split, [], [], "a.onnx")
     here = _remote._names_here(ready, argparse.Namespace(data=tmp_path / "photos"))
     there = f"data/photos/{split}/red/a.png" if split else "data/photos/red/a.png"
     assert here(f"{there}: cut short") == f"{home / 'red' / 'a.png'}: cut short"

@@ -79,6 +79,19 @@ def test_each_int8_file_is_held_against_the_float_one_of_its_network_and_format(
     assert not_faster(read_report(tmp_path)) == found
 
 
+@pytest.mark.parametrize(
+    ("recipe", "told"), [("dynamic", "dynamic"), ("int8x16", "int8x16"), ("int8", "int8"), ("unknown", "int8")]
+)
+def test_the_recipe_that_is_not_faster_is_named(make_report, measurement, recipe, told):
+    found = measurement(CONFUSION)
+    report = make_report(
+        ("plain.tflite", "tflite", "float32", 9, timed(found, 2, cost=FLOAT)),
+        ("other.tflite", "tflite", recipe, 9, timed(found, 4, cost=INT8)),
+    )
+    line = not_faster(report)["other.tflite"].describe()
+    assert line.startswith(f"{told} is not faster here than plain.tflite (slower, 2.00 of its time) because: ")
+
+
 def test_without_a_count_of_multiplications_only_the_name_tells_the_network(make_report, measurement):
     """Another network's float file may be the only one there is."""
     found = measurement(CONFUSION)

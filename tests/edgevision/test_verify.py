@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import json
 import math
 import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from edgevision import Run, Verification, load_data, verify, write_verification
 from edgevision._flips import grouped
@@ -222,6 +225,35 @@ def test_few_pictures_decide_nothing_and_that_is_said(found: Verification) -> No
     none = dataclasses.replace(found, gate=Gate(0.0))
     assert none.pictures_needed is None
     assert any("no number of pictures is enough for a file that" in line for line in notes(none))
+
+
+@pytest.mark.parametrize(("bins", "told"), [(1, "1 bin"), (15, "15 bins of equal size")])
+def test_what_ece_and_its_chance_are_is_told(found: Verification, bins: int, told: str) -> None:
+    source = found.source_judgement
+    calibration = dataclasses.replace(source.calibration, bins=source.calibration.bins[:1] * bins)
+    line = notes(dataclasses.replace(found, source_judgement=dataclasses.replace(source, calibration=calibration)))[-1]
+    assert line == (
+        f"ECE: the source's pictures in {told}; chance: the ECE that perfectly calibrated scores show on so many "
+        "pictures"
+    )
+
+
+@pytest.mark.parametrize("width", [80, 120, 200])
+def test_the_table_fits_its_terminal(found: Verification, width: int) -> None:
+    names = [f"photos-efficientnet-lite0.{name}" for name in ("float32.tflite", "int8.tflite", "int8.onnx", "f.onnx")]
+    files = [
+        dataclasses.replace(file, size_bytes=12_345_678, name=name)
+        for file, name in zip(found.files, names, strict=True)
+    ]
+    found = dataclasses.replace(found, files=tuple(files))
+    shown = io.StringIO()
+    print_verification(found, Console(file=shown, width=width, force_terminal=True, color_system=None))
+    assert "…" not in shown.getvalue()
+    heading, *rows = takewhile(str.strip, shown.getvalue().splitlines()[2:])
+    for column, narrowest in {"top-1 %": 80, "lost": 80, "gate": 80, "bytes": 120, "mean diff.": 200}.items():
+        assert (column in heading) == (width >= narrowest), column
+    assert all(len(row) <= width for row in rows)
+    assert sum("passes" in row for row in rows) == 4
 
 
 def test_files_that_change_nothing_share_a_line_and_a_section(

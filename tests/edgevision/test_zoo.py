@@ -147,6 +147,7 @@ def test_networks_become_files_and_are_measured(
         ("--zoo {small} --purge", "--purge is about another device: name it with --host"),
         ("--zoo {small} --data absent", "no such folder: absent"),
         ("--zoo {small} --data {photos}", "unknown label of ImageNet 'Egyptian cats'; did you mean 'Egyptian cat'?"),
+        ("--zoo {small} --weights {small}=random --reference float32", "unknown reference 'float32'; known: {small}."),
         ("--zoo {small} --out taken", "report.json exists"),
         ("--zoo {small} --out made", f"{SMALL}.int8.tflite exists"),
         ("x.tflite --data x --weights resnet50=random", "--weights is for networks, and files hold their own"),
@@ -165,5 +166,5 @@ def test_what_cannot_be_is_refused_before_anything_slow(
     done = command("benchmark", *line.format(small=SMALL, photos="photos").split())
     assert (done.returncode, done.stdout) == (2, ""), done.stderr
     *told, error = done.stderr.splitlines()
-    assert message in error
+    assert message.replace("{small}", SMALL) in error
     assert all("random weights" in each or "left out" in each for each in told)

@@ -7,6 +7,7 @@ import shlex
 import sys
 from typing import TYPE_CHECKING
 
+from .._console import print_first_that_fits
 from .._reading import read_report
 
 if TYPE_CHECKING:
@@ -52,9 +53,8 @@ def print_merged(merged: Merged) -> None:
     console = Console(width=None if sys.stdout.isatty() else _WIDTH)
     for table in merged.tables:
         # Cut numbers are worse than none: what does not fit is left out.
-        fits = (_table(table, columns) for columns in (("top-1 %", "p50 ms", "p90 ms"), ("top-1 %", "p50 ms")))
-        made = next((each for each in fits if console.measure(each).minimum <= console.width), None)
-        console.print(made or _table(table, ("p50 ms",)))
+        columns = ("top-1 %", "p50 ms", "p90 ms"), ("top-1 %", "p50 ms"), ("p50 ms",)
+        print_first_that_fits((_table(table, each) for each in columns), console)
     for device in merged.devices:
         conditions = device.report.conditions
         clock = f", governor {conditions.governor}" if conditions.governor else ""
