@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -149,14 +150,16 @@ def layer_errors(quantized: bytes, reference: Source | bytes, pixels_nhwc: npt.N
     grids = _grids(parsed_low)
     own, total = ({pair.high: _Sums() for pair in pairs} for _ in range(2))
     differing: set[tuple[int, int]] = set()
-    for pixels in pixels_nhwc:
-        low = steps.run([pixels[np.newaxis]])
-        high = float_model.run([pixels[np.newaxis]])
-        alone = fed.run([pixels[np.newaxis], *(low[pair.low] for pair in pairs)])
-        for pair in pairs:
-            own[pair.high].add(alone[pair.high], low[pair.low], grids.get(pair.low))
-            total[pair.high].add(high[pair.high], low[pair.low])
-        differing |= {start for start in starts if not _agree(high[start[0]], low[start[1]], grids.get(start[1]))}
+    with ThreadPoolExecutor(1) as pool:
+        for pixels in pixels_nhwc:
+            beside = pool.submit(float_model.run, [pixels[np.newaxis]])
+            low = steps.run([pixels[np.newaxis]])
+            alone = fed.run([pixels[np.newaxis], *(low[pair.low] for pair in pairs)])
+            high = beside.result()
+            for pair in pairs:
+                own[pair.high].add(alone[pair.high], low[pair.low], grids.get(pair.low))
+                total[pair.high].add(high[pair.high], low[pair.low])
+            differing |= {start for start in starts if not _agree(high[start[0]], low[start[1]], grids.get(start[1]))}
     measured = [
         pair
         for pair in pairs

@@ -32,7 +32,7 @@ __all__ = ["TfliteConversion", "float_operators", "pinned", "require_raw_bytes",
 #: `int8-selective` computes this share of the layers with weights in float32: those of the lowest own signal-to-noise
 #: ratio on so many calibration pictures.
 _FLOAT_SHARE = 0.1
-_WATCHED = 32
+_WATCHED = 16
 _WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
 
 
