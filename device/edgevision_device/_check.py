@@ -45,7 +45,8 @@ class Finding:
 
     Attributes:
         name: what was looked at.
-        level: `ok`, `warn` (it runs, and could run better) or `fail` (nothing can run).
+        level: `ok`, `note` (it is not there, and may not be needed), `warn` (it runs, and could run
+            better) or `fail` (nothing can run).
         found: what there is.
         mend: the command or the deed that helps, if there is need.
     """
@@ -163,10 +164,10 @@ def _runtimes(outcomes: dict[str, Outcome]) -> Iterator[Finding]:
             elif outcome.installed:
                 yield Finding(name, "ok" if readers else missed, f"installed, but unusable: {outcome.text}", install)
             elif readers:
-                yield Finding(name, "ok", f"not installed, nor needed: {readers[0]} runs .{format} files")
+                yield Finding(name, "note", f"not installed, nor needed: {readers[0]} runs .{format} files")
             else:
                 # Somebody whose files are of the other kind lacks nothing.
-                level = "ok" if missed == "warn" else missed
+                level = "note" if missed == "warn" else missed
                 yield Finding(name, level, f"not installed; only .{format} files need it", install)
 
 
@@ -189,7 +190,7 @@ def _cameras(root: Path) -> Iterator[Finding]:
         # One camera has several nodes there: on a Raspberry Pi 5 eight.
         yield _csi(f"{raw[0].path}: a CSI camera ({raw[0].name}), which gives pictures only through Picamera2")
     if not cameras:
-        yield Finding("camera", "ok", "none found; files, folders and addresses need none")
+        yield Finding("camera", "note", "none found; files, folders and addresses need none")
 
 
 def _csi(found: str) -> Finding:

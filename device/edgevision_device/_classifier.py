@@ -69,7 +69,7 @@ class Classifier:
 
             try_model(self.file, runtime)
         self.runtime: Runtime = open_runtime(
-            self.file.model, self.file.format, runtime=runtime, threads=threads, delegate=delegate
+            self.file.content, self.file.format, runtime=runtime, threads=threads, delegate=delegate
         )
         self.metadata: Metadata = self.file.metadata
         if self.file.foreign:

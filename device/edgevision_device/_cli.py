@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import gc
 import importlib
 import io
 import os
@@ -13,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn, Optional, Protocol, Union, cast
 
 from ._errors import EdgevisionError, closest
+from ._quiet import forget
 
 __all__ = ["Command", "device_commands", "main", "run_cli"]
 
@@ -47,21 +49,14 @@ def run_cli(
     prints all.
     """
     words = sys.argv[1:] if argv is None else argv
-    if words and words[0] in commands:
-        commands = {words[0]: commands[words[0]]}
-    parser = _Parser(prog=prog, description=description, formatter_class=_Help, allow_abbrev=False)
-    parser.add_argument("--version", action="version", version=f"{prog} {version}")
-    if "" in commands:
-        _declare(parser, "", _load(commands[""]))
-    else:
-        subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-        for name, command in ((name, _load(command)) for name, command in commands.items()):
-            help_line = (command.__doc__ or "").splitlines()[0]
-            subparser = subparsers.add_parser(
-                name, help=help_line, description=help_line, formatter_class=_Help, allow_abbrev=False
-            )
-            _declare(subparser, name, command)
-    args = parser.parse_args(_joined(words))
+    if argv is None:
+        # This process runs the command and ends. What it imports stays: searching that for garbage, now and at the end,
+        # would take a tenth of the time to a first label.
+        gc.disable()
+    args = _parse(prog, description, commands, words, version)
+    if argv is None:
+        gc.freeze()
+        gc.enable()
     # The command as typed goes into reports, so that a stranger can repeat them.
     args.command_line = [prog, *words]
     # A file's name may hold bytes that are no UTF-8, which Python keeps as surrogates and refuses to print.
@@ -79,6 +74,26 @@ def run_cli(
         if args.traceback:
             raise
         return _report(prog, error)
+
+
+def _parse(
+    prog: str, description: str, commands: Mapping[str, Union[str, Command]], words: Sequence[str], version: str
+) -> argparse.Namespace:
+    if words and words[0] in commands:
+        commands = {words[0]: commands[words[0]]}
+    parser = _Parser(prog=prog, description=description, formatter_class=_Help, allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=f"{prog} {version}")
+    if "" in commands:
+        _declare(parser, "", _load(commands[""]))
+    else:
+        subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+        for name, command in ((name, _load(command)) for name, command in commands.items()):
+            help_line = (command.__doc__ or "").splitlines()[0]
+            subparser = subparsers.add_parser(
+                name, help=help_line, description=help_line, formatter_class=_Help, allow_abbrev=False
+            )
+            _declare(subparser, name, command)
+    return parser.parse_args(_joined(words))
 
 
 def _joined(words: Sequence[str]) -> list[str]:
@@ -159,14 +174,14 @@ def _report(prog: str, error: BaseException) -> int:
         return 128 + signal.SIGINT
     if isinstance(error, BrokenPipeError):
         # The reader of our output (head, less) has gone: no error of ours.
-        _forget_stdout()
+        forget(sys.stdout)
         return 128 + signal.SIGPIPE
     if isinstance(error, OSError):
         try:
             if sys.stdout is not None:
                 sys.stdout.flush()
         except OSError:
-            _forget_stdout()
+            forget(sys.stdout)
         advice = {
             errno.ENOSPC: "; free some space, or choose another place",
             errno.EACCES: "; change its permissions, or choose another place",
@@ -176,11 +191,6 @@ def _report(prog: str, error: BaseException) -> int:
         return 2
     print(f"{prog}: error: {error}", file=sys.stderr)
     return error.exit_code if isinstance(error, EdgevisionError) else 2
-
-
-def _forget_stdout() -> None:
-    """Let what cannot be written go: Python would try again at exit, complain, and exit with 120."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def device_commands() -> dict[str, str]:

@@ -19,12 +19,12 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Optional
 
 from ._errors import DamagedFileError, FileError, ForeignFileError
 from ._metadata import Metadata
+from ._protobuf import Field, encode_field, read_fields
 
 __all__ = ["FORMATS", "ModelFile", "read_model_file", "seal"]
 
@@ -36,8 +36,8 @@ _SEAL = "edgevision.seal"
 _SEAL_BYTES = 64
 #: Of a zip archive's end record, before its comment, which is the seal (APPNOTE.TXT 4.3.16).
 _END_BYTES = 22
-#: Field 14 of onnx.ModelProto, `metadata_props`, length-delimited (onnx/onnx.proto).
-_METADATA_PROPS = 14 << 3 | 2
+#: The field of onnx.ModelProto (onnx/onnx.proto).
+_METADATA_PROPS = 14
 
 
 @dataclass(frozen=True)
@@ -47,20 +47,30 @@ class ModelFile:
     Attributes:
         path: where it came from, as it was given.
         format: `tflite` or `onnx`.
-        model: the bytes for the runtime.
+        content: all bytes of the file. Runtimes take them as they are: the model ends before the tail of metadata.
+        model_bytes: how many of them, from the first, are the model.
         metadata: what the file says about itself, or what the user said of a foreign one.
         sha256: hash of the whole file.
-        size_bytes: length of the whole file.
         foreign: edgevision did not write it, so nothing about its bytes or its input could be verified.
     """
 
     path: str
     format: str
-    model: bytes
+    content: bytes
+    model_bytes: int
     metadata: Metadata
     sha256: str
-    size_bytes: int
     foreign: bool = False
+
+    @property
+    def model(self) -> bytes:
+        """A copy of the model alone, as it was before it was sealed."""
+        return self.content[: self.model_bytes]
+
+    @property
+    def size_bytes(self) -> int:
+        """Length of the whole file."""
+        return len(self.content)
 
 
 def seal(model: bytes, metadata: Metadata, format: str) -> bytes:
@@ -116,21 +126,20 @@ def read_model_file(path: str | os.PathLike[str], given: Optional[Metadata] = No
                 "or say what it lacks with --labels FILE, --resize MODE and --pixels RANGE"
             )
         sha256 = hashlib.sha256(content).hexdigest()
-        return ModelFile(path, format, content, given, sha256, len(content), foreign=True)
+        return ModelFile(path, format, content, len(content), given, sha256, foreign=True)
     record, model_bytes = record_and_end
-    tail = content[model_bytes:-_SEAL_BYTES]
-    if hashlib.sha256(tail).hexdigest().encode() != content[-_SEAL_BYTES:]:
+    tail = content[model_bytes:]
+    if hashlib.sha256(tail[:-_SEAL_BYTES]).hexdigest().encode() != tail[-_SEAL_BYTES:]:
         raise DamagedFileError(f"{path} is damaged: its metadata does not match the seal; copy or export it again")
-    model = content[:model_bytes]
-    digest = hashlib.sha256(model)
-    if record["size_bytes"] != len(model) or record["sha256"] != digest.hexdigest():
+    digest = hashlib.sha256(memoryview(content)[:model_bytes])
+    if record["size_bytes"] != model_bytes or record["sha256"] != digest.hexdigest():
         raise DamagedFileError(f"{path} is damaged: the model does not match its SHA-256; copy or export it again")
     if given is not None:
         raise FileError(
             f"{path} describes itself; leave out --labels, --resize and --pixels, --color-order and --logits"
         )
-    digest.update(content[model_bytes:])
-    return ModelFile(path, format, model, Metadata.from_record(record), digest.hexdigest(), len(content))
+    digest.update(tail)
+    return ModelFile(path, format, content, model_bytes, Metadata.from_record(record), digest.hexdigest())
 
 
 def _format_of(path: str, content: bytes) -> str:
@@ -173,16 +182,14 @@ def _tflite_record(content: bytes) -> Optional[tuple[dict[str, Any], int]]:
 def _onnx_record(content: bytes) -> Optional[tuple[dict[str, Any], int]]:
     """Return the JSON record and the length of the model part, or None where the last two fields are not ours."""
     try:
-        fields = list(_protobuf_fields(content))
-        (_, start, _), (_, seal_start, _) = fields[-2:]
-        entry = dict(_onnx_strings(content, *fields[-2]))
-        last = dict(_onnx_strings(content, *fields[-1]))
+        first, second = list(read_fields(content))[-2:]
+        entry, last = _onnx_strings(content, first), _onnx_strings(content, second)
         if entry.get(1) != _JSON.encode() or last.get(1) != _SEAL.encode() or len(last.get(2, b"")) != _SEAL_BYTES:
             return None
         record = _parse(entry[2])
-    except (IndexError, ValueError, KeyError, RecursionError):  # the last one from JSON that is nested deeply
+    except (ValueError, KeyError, RecursionError):  # the last one from JSON that is nested deeply
         return None
-    return None if record is None or not start < seal_start else (record, start)
+    return None if record is None else (record, first.start)
 
 
 def _parse(text: bytes) -> Optional[dict[str, Any]]:
@@ -193,63 +200,12 @@ def _parse(text: bytes) -> Optional[dict[str, Any]]:
 
 def _onnx_entry(key: str, value: bytes) -> bytes:
     """Encode one `metadata_props` entry: StringStringEntryProto with key 1 and value 2."""
-    name = key.encode()
-    body = b"\x0a" + _varint(len(name)) + name + b"\x12" + _varint(len(value)) + value
-    return _varint(_METADATA_PROPS) + _varint(len(body)) + body
+    return encode_field(_METADATA_PROPS, encode_field(1, key.encode()) + encode_field(2, value))
 
 
-def _onnx_strings(content: bytes, number: int, start: int, end: int) -> Iterator[tuple[int, bytes]]:
-    if number != _METADATA_PROPS >> 3:
+def _onnx_strings(content: bytes, entry: Field) -> dict[int, bytes]:
+    """Return key (1) and value (2) of a `metadata_props` entry."""
+    if entry.number != _METADATA_PROPS:
         raise ValueError("not a metadata_props entry")
-    _, body = _read_varint(content, start + 1)
-    for field, at, stop in _protobuf_fields(content[body:end]):
-        _, value = _read_varint(content[body:end], at + 1)
-        yield field, content[body + value : body + stop]
-
-
-def _protobuf_fields(message: bytes) -> Iterator[tuple[int, int, int]]:
-    """Yield (field number, start, end) of each top-level field; ValueError or IndexError on anything else.
-
-    Wire types: https://protobuf.dev/programming-guides/encoding/
-    """
-    at = 0
-    while at < len(message):
-        start = at
-        tag, at = _read_varint(message, at)
-        wire = tag & 7
-        if wire == 0:
-            _, at = _read_varint(message, at)
-        elif wire == 1:
-            at += 8
-        elif wire == 2:
-            length, at = _read_varint(message, at)
-            at += length
-        elif wire == 5:
-            at += 4
-        else:
-            raise ValueError(f"wire type {wire}")
-        if at > len(message):
-            raise ValueError("field runs past the end")
-        yield tag >> 3, start, at
-
-
-def _read_varint(message: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = message[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-        shift += 7
-        if shift > 63:
-            raise ValueError("varint too long")
-
-
-def _varint(value: int) -> bytes:
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
+    message = content[entry.value : entry.end]
+    return {field.number: message[field.value : field.end] for field in read_fields(message)}

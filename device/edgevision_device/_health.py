@@ -46,6 +46,10 @@ class Health:
         if trouble is not None:
             self._tell(f"{part}: works again, after {time.monotonic() - trouble.since_s:.1f} s")
 
+    def note(self, part: str, text: str) -> None:
+        """Say what is worth a line and no trouble: `health.note("model", "model.tflite took over")`."""
+        self._tell(f"{part}: {text}")
+
     @property
     def ok(self) -> bool:
         """Whether every part works."""

@@ -1,4 +1,4 @@
-"""Telling systemd that a service is up and alive: the protocol of sd_notify(3), over its datagram socket."""
+"""Telling systemd that a service is up and alive, by the protocol of sd_notify(3), and knowing its journal."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import contextlib
 import os
 import socket
 import time
+from typing import TextIO
 
-__all__ = ["ServiceManager"]
+__all__ = ["ServiceManager", "is_journal"]
 
 
 class ServiceManager:
@@ -52,6 +53,15 @@ class ServiceManager:
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
             sender.setblocking(False)  # a manager that does not read must not stop the loop
             sender.sendto(message.encode(errors="backslashreplace"), self._address)
+
+
+def is_journal(out: TextIO) -> bool:
+    """Whether systemd keeps what is printed there: systemd.exec(5), "JOURNAL_STREAM"."""
+    try:
+        state = os.fstat(out.fileno())
+    except (OSError, ValueError):  # no file of the system's, or closed
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{state.st_dev}:{state.st_ino}"
 
 
 def _line(text: str) -> str:

@@ -26,6 +26,7 @@ from ._metadata import COLOR_ORDERS, RESIZE_MODES, DataOrigin, Metadata, Normali
 from ._outputs import check_outputs, write_atomically, writing
 from ._pictures import LabelledPicture, decode_picture, find_labelled, find_pictures, hash_pictures, read_picture
 from ._preprocess import load_opencv, preprocess
+from ._protobuf import encode_field, read_fields, read_varints
 from ._quiet import quiet_native
 from ._result import STAGES, StreamResult, StreamStatistics, StreamSummary
 from ._runtimes import RUNTIMES, Runtime, Tensor, count_cores, default_threads, load_runtime, open_runtime
@@ -142,6 +143,7 @@ __all__ = [
     "describe_foreign",
     "describe_power",
     "device_commands",
+    "encode_field",
     "find_cameras",
     "find_labelled",
     "find_parts",
@@ -156,6 +158,7 @@ __all__ = [
     "preprocess",
     "quiet_native",
     "read_clock_mhz",
+    "read_fields",
     "read_governor",
     "read_labels",
     "read_model_file",
@@ -163,6 +166,7 @@ __all__ = [
     "read_power_bits",
     "read_temperature_c",
     "read_throttle_count",
+    "read_varints",
     "require_known",
     "run_cli",
     "seal",

@@ -7,9 +7,9 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Generator
-from typing import IO
+from typing import IO, Optional, TextIO
 
-__all__ = ["quiet_native"]
+__all__ = ["forget", "quiet_native"]
 
 
 #: There is one descriptor 2 for all threads.
@@ -53,6 +53,12 @@ def quiet_native(keep: Callable[[bytes], bool] = _no_greeting) -> Generator[None
             for line in held:
                 if keep(line):
                     os.write(2, line)
+
+
+def forget(stream: Optional[TextIO]) -> None:
+    """Let what cannot be written go: Python would try again at exit, and exit with 120, or never."""
+    if stream is not None:  # it is where the shell closed it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _scratch() -> IO[bytes]:

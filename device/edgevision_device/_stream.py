@@ -15,7 +15,7 @@ import contextlib
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Optional, Union
 
@@ -41,7 +41,8 @@ def stream(
     seconds: Optional[float] = None,
     rule: Optional[DecisionRule] = None,
     on_wait: Optional[Callable[[], None]] = None,
-) -> Iterator[StreamResult]:
+    on_end: Optional[Callable[[], None]] = None,
+) -> Generator[StreamResult, None, None]:
     """Classify the frames of a source, one result each, as they come. The caller closes the source.
 
         with open_source("0") as source:
@@ -56,6 +57,8 @@ def stream(
             second of it.
         rule: when a label is shown; default: each frame speaks for itself, by the threshold in the file's metadata.
         on_wait: called once a second while no frame comes; what it raises ends the stream.
+        on_end: called when the stream ends or is left, before up to half a second goes by with waiting for the frame
+            that is being read. `source.close` makes that shorter.
 
     Raises:
         UsageError: a number is out of range.
@@ -68,7 +71,7 @@ def stream(
     # Now, because importing it takes as long as several frames of a camera, and no source runs yet.
     load_opencv()
     current = (lambda: classifier) if isinstance(classifier, Classifier) else classifier
-    return _loop(current, source, frames or math.inf, seconds or math.inf, rule or DecisionRule(), on_wait)
+    return _loop(current, source, frames or math.inf, seconds or math.inf, rule or DecisionRule(), on_wait, on_end)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +99,8 @@ def _loop(
     seconds: float,
     rule: DecisionRule,
     on_wait: Optional[Callable[[], None]],
-) -> Iterator[StreamResult]:
+    on_end: Optional[Callable[[], None]],
+) -> Generator[StreamResult, None, None]:
     clock_ns = time.monotonic_ns
     counts = _Counts()
     before: Optional[Classifier] = None
@@ -117,7 +121,9 @@ def _loop(
         when_asked=source.live and source.keeps_newest,
         on_wait=waited,
     )
-    with contextlib.suppress(_TimeIsUp), ahead:
+    with contextlib.suppress(_TimeIsUp), ahead, contextlib.ExitStack() as left:
+        if on_end is not None:
+            left.callback(on_end)
         asked_ns = clock_ns()
         for prepared in ahead:
             frame = prepared.frame

@@ -53,6 +53,7 @@ class FollowedClassifier:
         self._known: _Mark = None
         self._stopped = threading.Event()
         self._asked = False
+        self._refused = False
         self.swaps = 0
         self._thread = threading.Thread(target=self._follow, name="edgevision-model", daemon=True)
         self._thread.start()
@@ -92,8 +93,13 @@ class FollowedClassifier:
             if asked or (now is not None and settled and now != self._known):
                 self._known = now
                 self._swap()
+            elif self._refused and now is None and settled:
+                # What was wrong with it is wrong no longer. What comes in its place is opened, were it the same.
+                self._known = None
+                self._health.trouble("model", f"{self._path} is gone; the one before runs on")
 
     def _swap(self) -> None:
+        self._refused = True
         try:
             classifier = self._open()
             classifier.run(np.zeros((1, *classifier.metadata.size_wh[::-1], 3), np.uint8))
@@ -104,6 +110,7 @@ class FollowedClassifier:
         else:
             self._current = classifier
             self.swaps += 1
+            self._refused = False
             self._health.well("model")
 
 

@@ -30,6 +30,22 @@ def test_the_runtime_says_what_it_is(runnable: Path) -> None:
     assert runtime.output.dtype == np.float32
 
 
+def test_the_version_outlives_an_installation(
+    model: bytes, require: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require("tflite")
+    from edgevision_device._runtimes import _tflite
+
+    runtime = open_runtime(model, "tflite")
+    version = runtime.version
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "path", [])  # as while `pip install -U` has removed the one before
+        assert runtime.version == version
+        _tflite._version_of.cache_clear()  # pyright: ignore[reportPrivateUsage]
+        assert runtime.version == "unknown"
+    _tflite._version_of.cache_clear()  # pyright: ignore[reportPrivateUsage]
+
+
 def test_the_quantization_of_the_input_is_the_normalization(model: bytes, require: Callable[[str], None]) -> None:
     require("tflite")
     tensor = open_runtime(model, "tflite").input

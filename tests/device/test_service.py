@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, Optional
 
 import pytest
 
@@ -132,7 +132,8 @@ def test_a_dry_run_prints_the_unit_and_changes_nothing(
     assert code == 0
     assert not (tmp_path / "units").exists()
     # At the second start, after a reboot or a crash, the file is there.
-    assert words_of(unit) == [str(model), "--source", "0", "--smooth", "5", "--out", "labels.jsonl", "--append"]
+    words = ["--source", "0", "--reconnect", "--smooth", "5", "--out", "labels.jsonl", "--append"]
+    assert words_of(unit) == [str(model), *words]
     path = tmp_path / "ants.service"
     path.write_text(unit)
     assert analyze("verify", path).strip() == ""
@@ -147,6 +148,25 @@ def test_every_argument_of_stream_arrives(install: Install, model: Path) -> None
     code, unit, err = install(*given, "--dry-run")
     assert (code, err) == (0, "")
     assert parsed(words_of(unit)) == {**parsed([str(model), *given]), "append": True}
+
+
+@pytest.mark.parametrize(
+    ("words", "reconnect"),
+    [
+        (["--source", "0", "--source", "photos/"], True),
+        (["--source", "$EDGEVISION_YARD"], True),
+        (["--source", "0", "--no-reconnect"], False),
+        (["--source", "photos/"], None),
+    ],
+)
+def test_a_camera_that_is_missing_at_boot_is_waited_for(
+    install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], reconnect: Optional[bool]
+) -> None:
+    monkeypatch.setenv("EDGEVISION_YARD", "rtsp://yard/")
+    (tmp_path / "photos").mkdir()
+    _, unit, err = install(*words, "--dry-run")
+    assert err == ""
+    assert parsed(words_of(unit))["reconnect"] is reconnect
 
 
 def test_inputs_are_found_from_another_folder(install: Install, tmp_path: Path, data: Path, labels_file: Path) -> None:
@@ -210,7 +230,8 @@ def test_what_the_user_of_the_service_cannot_read_is_refused(install: Install, m
     monkeypatch.setattr("edgevision_device._commands.service.hidden_paths", lambda paths: iter([Path("/home/pi")]))
     code, out, err = install("--source", "photos/", "--source", "0", "--dry-run")
     assert code == 2
-    assert out.startswith("[Unit]")
+    assert out == ""
+    assert len(err.splitlines()) == 4  # Python, the package, the model, the folder
     assert err.startswith("edgevision-device: error: the service's user cannot read /home/pi, where ")
     assert "/usr/bin/python3 -m venv /opt/edgevision" in err
 
@@ -220,7 +241,7 @@ def test_a_file_in_a_folder_of_which_a_service_has_its_own_is_refused(
 ) -> None:
     monkeypatch.setattr("edgevision_device._commands.service._PRIVATE", (str(tmp_path),))
     code, out, err = install("--source", "0", "--dry-run")
-    assert (code, out[:6]) == (2, "[Unit]")
+    assert (code, out) == (2, "")
     assert f"my model.tflite lies in {tmp_path}, of which a service has its own: put it elsewhere" in err
 
 
@@ -238,6 +259,7 @@ def test_inputs_must_be_readable_too(install: Install, monkeypatch: pytest.Monke
 
 
 SECRETS = ["--source", "rtsp://me:hush1@cam/", "--source", "http://cam/?key=hush2", "--source", "$EDGEVISION_YARD"]
+SECRETS += ["--source", "rtsp://10.0.0.5/user=admin_password=hush7_channel=1_stream=0.sdp"]
 SECRETS += ["--webhook", "https://hooks/hush3", "--web", "8080", "--web-token", "hush4-hush4-hush4"]
 
 
@@ -272,7 +294,8 @@ def test_secrets_are_for_root_alone(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     meant = read_variables(argparse.Namespace(**parsed(words_of(unit))))
-    assert meant.source == ["rtsp://me:hush1@cam/", "http://cam/?key=hush2", 'rtsp://me:hush5"`$\\@yard/']
+    path_source = "rtsp://10.0.0.5/user=admin_password=hush7_channel=1_stream=0.sdp"
+    assert meant.source == ["rtsp://me:hush1@cam/", "http://cam/?key=hush2", 'rtsp://me:hush5"`$\\@yard/', path_source]
     assert meant.webhook == "https://hooks/hush3"
 
     assert main(["service", "uninstall", "--unit-dir", str(tmp_path / "units")]) == 0
@@ -345,6 +368,33 @@ def test_uninstall_touches_only_what_is_ours(tmp_path: Path, capsys: pytest.Capt
     assert main(["service", "uninstall", "--unit-dir", str(tmp_path)]) == 2
     assert "is not a service of edgevision" in capsys.readouterr().err
     assert (tmp_path / "edgevision.service").exists()
+
+
+@pytest.mark.parametrize("where", ["units", "vendor"])
+@pytest.mark.parametrize("kind", ["file", "masked", "leads nowhere"])
+def test_another_service_of_that_name_is_neither_replaced_nor_hidden(
+    install: Install, tmp_path: Path, systemctl: Path, monkeypatch: pytest.MonkeyPatch, where: str, kind: str
+) -> None:
+    monkeypatch.setattr("edgevision_device._commands.service._SYSTEM_UNITS", (str(tmp_path / "vendor"),))
+    unit = tmp_path / where / "ssh.service"
+    unit.parent.mkdir()
+    if kind == "file":
+        unit.write_text("[Service]\nExecStart=/usr/sbin/sshd -D\n")
+    else:
+        unit.symlink_to("/dev/null" if kind == "masked" else tmp_path / "nowhere")
+    for words in ([], ["--dry-run"]):
+        code, out, err = install("--name", "ssh", "--source", "0", *words)
+        assert (code, out) == (2, "")
+        assert f"--name ssh: {unit} is another service, not of edgevision; choose another name" in err
+    assert not systemctl.exists()
+    assert [path for path in tmp_path.glob("*/ssh.*") if path != unit] == []
+    assert kind != "file" or "sshd" in unit.read_text()
+
+
+def test_a_service_of_ours_is_replaced(install: Install, tmp_path: Path, systemctl: Path) -> None:
+    for source in "01":
+        assert install("--source", source)[0] == 0
+    assert "--source 1" in (tmp_path / "units/edgevision.service").read_text()
 
 
 def test_a_name_that_systemd_would_not_take_is_refused() -> None:

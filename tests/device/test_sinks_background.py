@@ -232,6 +232,23 @@ def test_the_loop_never_waits_for_a_peer_that_hangs(health: Health) -> None:
     assert sink.lost == 2000 - len(peer.delivered)
 
 
+def test_what_waits_behind_a_peer_that_is_left_is_lost_once(health: Health, lines: list[str]) -> None:
+    over = threading.Event()
+    peer = Peer(lambda item: over.wait(60) and refuse(item))  # `abort` does not reach it
+    peer.close_s = 0.1
+    sink = Background(peer, health)
+    for number in range(10):
+        sink.write(result_of(number))
+    until(lambda: peer.attempted)
+    sink.close()
+    assert sink.lost == 10
+    assert lines == ["sink peer: hangs and is left behind; 10 lost"]
+    over.set()
+    until(lambda: peer.closed_by)
+    sink.close()
+    assert sink.lost == 10
+
+
 def test_several_that_hang_end_together(health: Health) -> None:
     together: list[Background] = []
     peers = [Peer() for _ in range(5)]

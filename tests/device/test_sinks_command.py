@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import socket
 import time
 from collections.abc import Iterator
@@ -45,6 +46,25 @@ def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
 def test_without_flags_there_are_lines_on_stdout() -> None:
     assert [type(sink) for sink in open_sinks(parsed(), context_of([]))] == [TextLines]
     assert [type(sink) for sink in open_sinks(parsed("--json"), context_of([]))] == [JsonLines]
+
+
+@pytest.mark.parametrize(
+    ("live", "journal", "printed"),
+    [(True, True, [0, 2, 4]), (True, False, [0, 1, 2, 3, 4]), (False, True, [0, 1, 2, 3, 4])],
+)
+def test_of_a_service_the_journal_gets_changes_only(
+    live: bool, journal: bool, printed: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (tmp_path / "stdout").open("w+") as out:
+        state = os.fstat(out.fileno())
+        monkeypatch.setattr("sys.stdout", out)
+        # As systemd says it; a shell started by a service has inherited another one.
+        monkeypatch.setenv("JOURNAL_STREAM", f"{state.st_dev}:{state.st_ino + (not journal)}")
+        (sink,) = open_sinks(parsed(), context_of([], live=live))
+        for number in range(5):
+            sink.write(fakes.result_of(number, changed=number in (2, 4)))
+        out.seek(0)
+        assert [int(line.split()[0]) for line in out] == printed
 
 
 @pytest.mark.parametrize(
@@ -126,6 +146,20 @@ def test_of_a_clip_every_change_of_label_is_a_snapshot(live: bool, kept: int, tm
         )
     sink.close()
     assert len(list((tmp_path / "c").rglob("*.jpg"))) == kept
+
+
+@pytest.mark.parametrize(("live", "lost"), [(False, {"snapshots": 3}), (True, {})])
+def test_snapshots_of_a_clip_that_cannot_be_written_are_counted(
+    live: bool, lost: dict[str, int], tmp_path: Path
+) -> None:
+    (tmp_path / "full").write_text("")  # no folder can be made here, as on a full disk
+    lines: list[str] = []
+    sinks = open_sinks(parsed("--snapshots", "full/c", "--snapshot-interval", "0"), context_of(lines, live=live))
+    for number in range(3):
+        sinks[0].write(fakes.result_of(number, picture=np.full((48, 64, 3), 90, np.uint8), changed=True))
+    sinks[0].close()
+    assert lost_records(sinks) == lost
+    assert len(lines) == 1
 
 
 def test_others_get_a_page_with_a_token_only(capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:

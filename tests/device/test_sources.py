@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -180,6 +181,35 @@ def test_a_closed_clip_gives_no_more(clip: Callable[..., Path]) -> None:
     source.close()
     source.close()
     assert list(frames) == []
+
+
+@pytest.mark.parametrize("call", ["read", "tell"])
+def test_a_capture_in_use_is_released_after_that(clip: Callable[..., Path], call: str) -> None:
+    capture = Capture(str(clip("a.avi", "MJPG")), "CAP_FFMPEG")
+    opencvs, events = capture._capture, []  # pyright: ignore[reportPrivateUsage]
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Slow:
+        def use(self, *words: Any) -> Any:
+            begun.set()
+            assert go_on.wait(60)
+            events.append("used")
+            return getattr(opencvs, {"read": "read", "tell": "get"}[call])(*words)
+
+        read = get = use
+
+        def release(self) -> None:
+            events.append("released")
+            opencvs.release()
+
+    capture._capture = Slow()  # pyright: ignore[reportPrivateUsage]
+    user = threading.Thread(target=capture.read if call == "read" else lambda: capture.tell("CAP_PROP_FPS"))
+    user.start()
+    assert begun.wait(60)
+    capture.close()
+    go_on.set()
+    user.join(60)
+    assert events == ["used", "released"]
 
 
 def test_a_clip_that_is_cut_short_while_it_is_read_ends_with_a_notice(clip: Callable[..., Path]) -> None:

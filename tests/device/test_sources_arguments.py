@@ -47,6 +47,22 @@ def test_the_wrappers_do_what_the_arguments_say() -> None:
     assert frames[-1].still == frames[-1].id + 1 - len(frames)
 
 
+def test_what_is_passed_over_is_not_turned(monkeypatch: pytest.MonkeyPatch, cv2: Any) -> None:
+    rotate, turned = cv2.rotate, [0]
+
+    def count(*arguments: Any) -> Any:
+        turned[0] += 1
+        return rotate(*arguments)
+
+    monkeypatch.setattr(cv2, "rotate", count)
+    source = "test://?size=64x48&fps=1000&frames=40"
+    with opened("--source", source, "--rotate", 90, "--max-fps", 1, "--motion", 60) as paced:
+        frames = list(paced.frames())
+        still = sum(each.frames for each in paced.still.values())
+    assert frames[0].picture.shape == (64, 48, 3)
+    assert turned[0] == len(frames) + still < 40
+
+
 def test_one_size_for_those_that_take_it(tmp_path: Path, cv2: Any) -> None:
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((8, 12, 3), np.uint8))
     sources = ("--source", "test://?frames=2", "--source", tmp_path)

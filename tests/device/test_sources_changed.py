@@ -127,6 +127,16 @@ def test_a_region_outside_the_picture_is_refused() -> None:
         turned(flip="x")
 
 
+def test_a_camera_that_comes_back_too_small_for_the_region_stops_no_other() -> None:
+    said: list[str] = []
+    smaller = TurnedSource(ArraySource([numbered(), numbered(), numbered(4, 4)]), region=(3, 0, 3, 2))
+    several = SeveralSources({"shrunk": smaller, "clip": ArraySource([numbered()] * 9)}, Health(said.append))
+    sources = [frame.source for frame in several.frames()]
+    assert (sources.count("shrunk"), sources.count("clip")) == (2, 9)
+    (line,) = said
+    assert line.startswith("source shrunk: the region 3,0,3,2 does not lie within the picture, which is 4 wide")
+
+
 # --- motion ----------------------------------------------------------------------------------------------------------
 
 
@@ -233,10 +243,11 @@ def never() -> Source:
 @pytest.mark.parametrize(
     "source",
     [
+        ClockedSource(ArraySource([numbered()], repeat=3), fps=0.001),
         PacedSource(ArraySource([numbered()], repeat=3), fps=0.001),
         ReconnectingSource(never, first_wait_s=600, longest_wait_s=600),
     ],
-    ids=["paced", "reconnecting"],
+    ids=["clocked", "paced", "reconnecting"],
 )
 def test_closing_wakes_it_from_a_long_wait(source: Any) -> None:
     source._closed = waits = Waits()
@@ -317,6 +328,22 @@ def test_if_all_break_it_is_an_error_whenever_that_is(after: tuple[int, int]) ->
         assert not [frame for frame in frames if frame.id > 2]
     # The last one is not told: it is what is raised.
     assert [line.partition("; ")[2] for line in said] == ["the others go on"]
+
+
+def test_one_that_breaks_when_the_others_have_ended_is_an_error() -> None:
+    said: list[str] = []
+
+    class Camera(Broken):
+        def frames(self) -> Iterator[Frame]:
+            yield Frame.taken_now(0, numbered(), "rgb")
+            while [each for each in threading.enumerate() if each.name == "edgevision-clip"]:
+                time.sleep(0.001)
+            raise self.error
+
+    sources = {"clip": ArraySource([numbered()] * 3), "cable": Camera(1, SourceError("the cable is out"))}
+    with pytest.raises(SourceError, match="the cable is out"):
+        list(SeveralSources(sources, Health(said.append)).frames())
+    assert said == []
 
 
 def test_an_error_that_is_not_the_sources_own_is_raised() -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import http.server
+import itertools
 import os
+import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -23,10 +26,13 @@ from edgevision_device import (
     Frame,
     MissingPackageError,
     NetworkSource,
+    Source,
     SourceError,
     UsageError,
     open_source,
 )
+from edgevision_device._health import Health
+from edgevision_device._sources import ReconnectingSource
 from edgevision_device._sources._mjpeg import MjpegSource, _Parts  # pyright: ignore[reportPrivateUsage]
 from edgevision_device._sources._pace import Pace
 
@@ -212,11 +218,15 @@ def test_a_path_that_is_not_ascii_may_be_absent(camera_address: str) -> None:
         open_source(f"{camera_address}/ü")
 
 
-def test_passwords_stay_out_of_messages() -> None:
+@pytest.mark.parametrize("user", ["admin:secret@", ""])
+@pytest.mark.parametrize(
+    "path", ["live?key=secret", "user=admin_password=secret_channel=1_stream=0.sdp", "a/user%3Dadmin&pwd%3dsecret/b"]
+)
+def test_passwords_stay_out_of_messages(user: str, path: str) -> None:
     with pytest.raises(SourceError) as caught:
-        open_source(f"rtsp://admin:secret@127.0.0.1:{free_port()}/live?key=secret")
+        open_source(f"rtsp://{user}127.0.0.1:{free_port()}/{path}")
     assert "secret" not in str(caught.value)
-    assert "@127.0.0.1:" in str(caught.value)
+    assert "127.0.0.1:" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -248,6 +258,9 @@ class Script:
     def read(self) -> Any:
         self.pictures -= 1
         return plain(RED) if self.pictures >= 0 else None
+
+    def tell(self, name: str) -> float:
+        return 0.0
 
     def close(self) -> None:
         self.closed.set()
@@ -486,22 +499,100 @@ def test_a_slow_camera_is_not_held_up(serve: Callable[..., str]) -> None:
         assert [frame.id for frame in source.frames()] == [0, 1, 2]
 
 
-@pytest.fixture
-def clip_bytes(tmp_path: Path, cv2: Any) -> bytes:
-    path = tmp_path / "clip.avi"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 25, (64, 48))
-    for _ in range(5):
+def encoded(path: Path, codec: str, frames: int = 5) -> bytes:
+    import cv2
+
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), 25, (64, 48))
+    for _ in range(frames):
         writer.write(plain(BLUE)[..., ::-1])
     writer.release()
     return path.read_bytes()
 
 
-def test_another_container_is_ffmpegs(serve: Callable[..., str], clip_bytes: bytes) -> None:
-    address = serve(lambda write: write(clip_bytes), "video/x-msvideo")
-    with open_source(address, time_limit_s=SLACK_S) as source:
+@pytest.fixture
+def clip_bytes(tmp_path: Path) -> bytes:
+    return encoded(tmp_path / "clip.avi", "MJPG")
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [(".avi", "MJPG"), (".mp4", "mp4v")])
+def test_another_container_is_ffmpegs(serve: Callable[..., str], tmp_path: Path, suffix: str, codec: str) -> None:
+    content = encoded(tmp_path / f"clip{suffix}", codec)
+    with open_source(serve(lambda write: write(content), "video/mp4"), time_limit_s=SLACK_S) as source:
         assert isinstance(source, NetworkSource)
-        assert not source.endless
+        assert not source.endless  # it says how long it is
         assert [color(frame) for frame in source.frames()] == [BLUE] * 5
+
+
+class _Guarded(http.server.BaseHTTPRequestHandler):
+    """A camera whose MJPEG only FFmpeg gets: /digest asks for such a password, /moved is elsewhere, /ts is MPEG-TS."""
+
+    transport_stream = b""
+
+    def do_GET(self) -> None:
+        if self.path == "/moved":
+            self.send_response(302)
+            self.send_header("Location", "/video")
+            self.end_headers()
+            return
+        if self.path == "/digest" and not (self.headers["Authorization"] or "").startswith("Digest "):
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Digest realm="camera", nonce="once", qop="auth"')
+            self.end_headers()
+            return
+        stream = self.path == "/ts"
+        self.send_response(200)
+        self.send_header("Content-Type", "video/mp2t" if stream else "multipart/x-mixed-replace; boundary=frame")
+        self.end_headers()
+        with contextlib.suppress(OSError):  # the reader has had enough
+            self.wfile.write(self.transport_stream if stream else part(jpeg()) * 25 + b"--frame--\r\n")
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("how", ["digest", "moved", "ts", "self-signed"])
+def test_a_camera_that_only_ffmpeg_can_read_is_reconnected_too(tmp_path: Path, how: str) -> None:
+    class Handler(_Guarded):
+        transport_stream = encoded(tmp_path / "clip.ts", "mpg2", 25) if how == "ts" else b""
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    scheme = "http"
+    if how == "self-signed":
+        scheme = "https"
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self_signed(tmp_path))
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        server.handle_error = lambda request, client_address: None  # our own MJPEG reader does not trust it
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    address = f"{scheme}://user:password@127.0.0.1:{server.server_port}/{how}"
+    said: list[str] = []
+
+    def open_it() -> Source:
+        assert len(said) < 3, said
+        return open_source(address, time_limit_s=SLACK_S)
+
+    try:
+        with ReconnectingSource(open_it, health=Health(said.append), first_wait_s=0.01) as source:
+            ids = [frame.id for frame in itertools.islice(source.frames(), 30)]
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert ids == sorted(set(ids))
+    assert "the sender ended the stream; trying again until it is back" in said[0]
+
+
+def self_signed(folder: Path) -> Path:
+    """Make a certificate that nobody vouches for, as cameras have; return it with its key in one file."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    path = folder / "camera.pem"
+    request = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=camera"]
+    subprocess.run([*request, "-keyout", path, "-out", folder / "cert.pem"], check=True, capture_output=True)
+    path.write_text(path.read_text() + (folder / "cert.pem").read_text())
+    return path
 
 
 @pytest.mark.parametrize("size", [1, 7, 100, 100_000])

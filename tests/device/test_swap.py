@@ -110,6 +110,24 @@ def test_a_file_that_is_gone_changes_nothing_until_one_is_there(
     assert followed().metadata.labels == tuple("ABCD")
 
 
+def test_of_a_refused_file_that_is_gone_nothing_is_said_any_more(
+    followed: FollowedClassifier, path: Path, health: Health
+) -> None:
+    def text() -> str:
+        return health.to_record()["troubles"].get("model", {}).get("text", "")
+
+    old, bad = followed(), path.with_suffix(".bad")
+    replace(path, b"#!/bin/sh\n")
+    until(lambda: "no TFL3 mark" in text())
+    path.rename(bad)
+    until(lambda: "is gone" in text())
+    assert text() == f"{path} is gone; the one before runs on"
+    # The same file, unchanged, is looked at again: what it was refused for holds again.
+    bad.rename(path)
+    until(lambda: "no TFL3 mark" in text())
+    assert followed() is old
+
+
 def test_it_can_be_asked_to_look_again(followed: FollowedClassifier, said: list[str]) -> None:
     old = followed()
     followed.reload()

@@ -23,6 +23,7 @@ from edgevision_device import STAGES, Health, StreamResult, StreamStatistics, Us
 from edgevision_device._sinks import SinkContext
 from edgevision_device._sinks._web import Web
 from edgevision_device._sinks._web_access import WebAddress, check_token
+from edgevision_device._sources import Still
 
 pytestmark = pytest.mark.usefixtures("cv2")
 
@@ -43,11 +44,16 @@ class Page:
         self.lines: list[str] = []
         self.health = Health(self.lines.append)
         self.statistics = StreamStatistics()
+        self.still: dict[Optional[str], Still] = {}
+        self.file_record: Callable[[], dict[str, Any]] = lambda: {
+            **{"file": "/srv/a.tflite", "runtime": "litert", "threads": 2, "runtime_version": None}
+        }
         context = SinkContext(
             statistics=self.statistics,
             health=self.health,
-            file_record=lambda: {"file": "/srv/a.tflite", "runtime": "litert", "threads": 2, "runtime_version": None},
+            file_record=lambda: self.file_record(),
             stop=lambda: None,
+            still=lambda: self.still,
         )
         self.web = Web(WebAddress.parse(address), context, token=token, lost=lambda: {"mqtt": 3})
 
@@ -177,11 +183,16 @@ def test_names_of_this_machine_are_answered(host: str, page: Page) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "localhost.evil.example", "evil.example:8080", "", "[", "192.168.1.7"]
+    "host",
+    [
+        *("evil.example", "localhost.evil.example", "evil.example:8080", "127.evil.example", "127.0.0.1.evil.example"),
+        *("127.1:8080", "", "[", "[::2]:8080", "192.168.1.7"),
+    ],
 )
 @pytest.mark.parametrize("path", ["/", "/stream.mjpg", "/events", "/metrics", "/healthz"])
 def test_another_name_for_this_machine_is_refused(host: str, path: str, page: Page) -> None:
-    assert page.get(path, {"Host": host})[0] == 403
+    with page.open(path, {"Host": host}) as connection:  # not `get`: an answer to /events would never end
+        assert connection.recv(12) == b"HTTP/1.1 403"
 
 
 def test_pages_of_other_sites_get_nothing(page: Page) -> None:
@@ -288,6 +299,57 @@ def test_healthz_is_200_or_503(page: Page) -> None:
     assert page.get("/healthz")[0] == 200
 
 
+def test_healthz_says_when_the_loop_hangs(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    for second, alive, status in (
+        *((5.0, page.web.idle, 200), (14.9, None, 200), (15.0, None, 503)),
+        *((100.0, lambda: page.web.write(result_of(0)), 200), (115.0, None, 503), (116.0, page.web.idle, 200)),
+    ):
+        at(second, monkeypatch, page)
+        if alive is not None:
+            alive()
+        answered, _, content = page.get("/healthz")
+        assert answered == status
+    record = json.loads(content)
+    assert record["times"] == {"loop": 2}
+    assert page.lines[0] == "loop: hangs: no sign of it for 10 s"
+    assert len(page.lines) == 4
+
+
+def test_an_answer_that_fails_is_not_the_last_one(page: Page) -> None:
+    def fail() -> dict[str, Any]:
+        raise LookupError("no METADATA")
+
+    good = page.file_record
+    # Each of those who look, until what they look at works again.
+    with page.open("/events") as connection, connection.makefile("rb") as answer:
+        while not answer.readline().startswith(b"data: {"):
+            pass
+        page.file_record = fail
+        until(lambda: page.lines == ["sink web: no METADATA"])
+        assert page.get("/healthz")[0] == 503
+        page.file_record = good
+        while not json.loads(answer.readline().strip().removeprefix(b"data: ") or b"{}").get("health", {}).get("ok"):
+            pass
+    assert page.lines[1].startswith("sink web: works again")
+    page.file_record = fail
+    with pytest.raises(http.client.HTTPException):
+        page.get("/metrics")
+    assert not page.health.ok
+    assert page.get("/")[0] == 200
+    assert not page.health.ok
+    page.file_record = good
+    assert page.get("/metrics")[0] == 200
+    assert page.get("/healthz")[0] == 200
+
+
+def test_what_nobody_looks_at_any_more_is_no_trouble(page: Page) -> None:
+    page.write(result_of(0, picture=np.zeros((0, 0, 3), np.uint8)))
+    with Viewer(page):
+        until(lambda: not page.health.ok)
+        assert first_event(page)["health"]["troubles"].keys() == {"sink web"}
+    until(lambda: page.health.ok)
+
+
 def test_metrics_are_what_prometheus_reads(page: Page) -> None:
     parser = pytest.importorskip("prometheus_client.parser", reason="prometheus-client is not installed")
     for number in range(6):
@@ -367,6 +429,7 @@ def test_a_source_that_is_silent_among_others_is_seen(page: Page, monkeypatch: p
     event = first_event(page)
     assert {each["source"]: each["silent_s"] for each in event["sources"]} == {"left": 100, "right": 7, "up": 2}
     assert event["silent_s"] == 2
+    assert event["stale_s"] == 3
     record = json.loads(page.get("/healthz")[2])
     assert [(each["source"], each["silent_s"]) for each in record["sources"]] == [
         ("left", 100),
@@ -374,6 +437,25 @@ def test_a_source_that_is_silent_among_others_is_seen(page: Page, monkeypatch: p
         ("up", 2),
     ]
     assert record["silent_s"] == 2
+
+
+def test_the_last_picture_of_a_silent_source_is_not_served_as_a_live_one(
+    page: Page, cv2: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at(0, monkeypatch, page)
+    for id, source in ((10, "left"), (240, "right")):
+        page.write(result_of(id, source=source))
+    at(7200, monkeypatch, page)
+    page.write(result_of(240, source="right"))
+    assert page.get("/stream.mjpg?source=left")[::2] == (503, b"no frame of this source for 7200 s\n")
+    with Viewer(page, "?source=right") as viewer:
+        assert abs(viewer.picture(cv2).mean() - 240) < 3
+    # It moves no more, and is not silent.
+    seen_s = page.web._began_s + 7199  # pyright: ignore[reportPrivateUsage]
+    page.still = {"left": Still(7000, round(seen_s * 1e9), None)}
+    with Viewer(page, "?source=left") as viewer:
+        assert abs(viewer.picture(cv2).mean() - 10) < 3
+    assert {each["source"]: each["silent_s"] for each in first_event(page)["sources"]} == {"left": 1, "right": 0}
 
 
 def test_a_curve_begins_with_the_first_second_that_had_a_result(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:

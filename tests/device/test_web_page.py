@@ -198,7 +198,7 @@ def cover_of(browser: Any) -> str:
 def test_the_picture_of_a_camera_that_is_silent_is_covered(browser: Any, running: Running) -> None:
     browser.get(f"http://127.0.0.1:{running.web.port}/?token={TOKEN}")
     until(lambda: text_of(browser, "state") == "running" and not cover_of(browser))
-    running.sources = running.sources[1:]
+    both, running.sources = running.sources, running.sources[1:]
     until(lambda: cover_of(browser).startswith("No frame for"))
     assert text_of(browser, "state") == "1 of 2 silent"
     assert text_of(browser, "fps") != "0"
@@ -207,6 +207,14 @@ def test_the_picture_of_a_camera_that_is_silent_is_covered(browser: Any, running
     running.flowing.clear()
     until(lambda: text_of(browser, "state") == "no frames")
     assert text_of(browser, "fps") == "0"
+    # Who comes later is told the same, and shown no old picture.
+    browser.refresh()
+    until(lambda: cover_of(browser).startswith("No frame for"))
+    assert "the last one" not in cover_of(browser)
+    running.sources = both
+    running.flowing.set()
+    until(lambda: browser.execute_script("return document.getElementById('picture').naturalWidth") == 320)
+    until(lambda: not cover_of(browser))
 
 
 def test_a_page_without_room_for_its_picture_says_so_and_asks_with_pauses(
@@ -222,7 +230,6 @@ def test_a_page_without_room_for_its_picture_says_so_and_asks_with_pauses(
 
     monkeypatch.setattr(access, "check", count)
     until(lambda: len(running.web._newest) == 2)  # pyright: ignore[reportPrivateUsage]
-    running.flowing.clear()
     with contextlib.ExitStack() as viewers:
         for _ in range(8):
             viewer = viewers.enter_context(socket.create_connection(("127.0.0.1", running.web.port)))
@@ -237,7 +244,6 @@ def test_a_page_without_room_for_its_picture_says_so_and_asks_with_pauses(
         until(lambda: len(browser.execute_script("return seen")) >= 16)
         assert {each[:10] for each in browser.execute_script("return seen")} == {"No picture"}
         assert asked.count("/stream.mjpg") <= 8
-    running.flowing.set()
     until(lambda: not cover_of(browser))
     until(lambda: browser.execute_script("return document.getElementById('picture').naturalWidth") == 320)
     assert text_of(browser, "state") == "running"

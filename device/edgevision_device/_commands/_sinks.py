@@ -10,15 +10,17 @@ from pathlib import Path
 from typing import Any, Optional
 
 from .._errors import UsageError
+from .._notify import is_journal
 from .._outputs import check_outputs
 from .._preprocess import load_opencv
 from .._sinks import Background, JsonLines, JsonLinesFile, Progress, Sink, SinkContext, SlowSink, TextLines
 from .._sinks._json_lines import rotated
+from .._sinks._printed import Printed
 
 __all__ = ["add_sink_arguments", "check_sink_values", "check_sinks", "lost_records", "open_sinks"]
 
-#: Sinks that replace the lines on stdout.
 _MOST_VIDEO_FPS = 240
+#: Sinks that replace the lines on stdout.
 _NAMED = ("out", "video", "snapshots", "mqtt", "webhook", "web", "window")
 
 
@@ -125,7 +127,8 @@ def open_sinks(args: argparse.Namespace, context: SinkContext) -> list[Sink]:
     if args.json:
         sinks.append(JsonLines())
     elif not any(getattr(args, name) for name in _NAMED):
-        sinks.append(TextLines())
+        # A line a frame would be millions a day in the journal of a service.
+        sinks.append(TextLines(changes_only=context.live and is_journal(sys.stdout)))
     elif sys.stderr.isatty():
         sinks.append(Progress())
     if args.web is not None:
@@ -149,6 +152,7 @@ def open_sinks(args: argparse.Namespace, context: SinkContext) -> list[Sink]:
             below=args.snapshot_below,
             limit=args.snapshot_limit,
             interval_s=args.snapshot_interval if args.snapshot_interval is not None else 2.0 if context.live else 0.0,
+            live=context.live,
             say=_say,
         )
         behind(snapshots, waits=True)
@@ -169,12 +173,12 @@ def open_sinks(args: argparse.Namespace, context: SinkContext) -> list[Sink]:
 
 def lost_records(sinks: list[Sink]) -> dict[str, int]:
     """Return how many records each sink lost that had promised to deliver them. Final when the sinks are closed."""
-    return {sink.name: sink.lost for sink in sinks if isinstance(sink, Background) and sink.lost}
+    return {sink.name: sink.lost for sink in sinks if isinstance(sink, (Background, Printed)) and sink.lost}
 
 
 def _open_web(args: argparse.Namespace, context: SinkContext, together: list[Background]) -> Sink:
     from .._sinks._web import Web
-    from .._sinks._web_access import WebAddress
+    from .._sinks._web_access import WEB_TOKEN, WebAddress
 
     address = WebAddress.parse(args.web)
     token = _given_token(args)
@@ -184,13 +188,15 @@ def _open_web(args: argparse.Namespace, context: SinkContext, together: list[Bac
     web = Web(address, context, token=token, lost=lambda: {each.name: each.lost for each in together})
     _say(f"web page: {address.url(web.port, token if made else None)}")
     if made:
-        _say("web page: the token is new each time; set EDGEVISION_WEB_TOKEN for one that stays")
+        _say(f"web page: the token is new each time; set {WEB_TOKEN} for one that stays")
     return web
 
 
 def _given_token(args: argparse.Namespace) -> Optional[str]:
+    from .._sinks._web_access import WEB_TOKEN
+
     token: Optional[str] = args.web_token
-    return token if token is not None else os.environ.get("EDGEVISION_WEB_TOKEN")
+    return token if token is not None else os.environ.get(WEB_TOKEN)
 
 
 def _check_numbers(args: argparse.Namespace) -> None:

@@ -26,10 +26,12 @@ from .._sources import (
     without_password,
 )
 
-__all__ = ["add_source_arguments", "check_sources", "open_sources"]
+__all__ = ["add_source_arguments", "check_sources", "comes_back", "open_sources"]
 
-#: What comes back when it was gone.
-_COMES_BACK = ("camera", "picamera", "address")
+
+def comes_back(uri: str) -> bool:
+    """Whether a source may be there again when it was gone."""
+    return kind_of_source(uri) in ("camera", "picamera", "address")
 
 
 def add_source_arguments(parser: argparse.ArgumentParser) -> None:
@@ -89,7 +91,7 @@ def check_sources(args: argparse.Namespace) -> None:
         if getattr(args, option) is not None and not set(takers) & set(kinds):
             flag = f"--{option.replace('_', '-')}"
             raise UsageError(f"{flag} means nothing to {shown[0]!r}; leave it out")
-    if args.reconnect and not set(_COMES_BACK) & set(kinds):
+    if args.reconnect and not any(map(comes_back, args.source)):
         raise UsageError(f"--reconnect is for cameras and addresses, not for {shown[0]!r}; leave it out")
     if args.motion is None and args.motion_every is not None:
         raise UsageError("--motion-every needs --motion")
@@ -153,7 +155,7 @@ def _open_one(
     def open_it() -> Source:
         return open_source(uri, **options)
 
-    if kind not in _COMES_BACK:
+    if not comes_back(uri):
         return open_it()
     # Unless it is told to wait for it, what cannot be opened at the start is a mistake, and said at once.
     source = None if args.reconnect else open_it()
@@ -166,13 +168,13 @@ def _open_one(
 
 
 def _changed(source: Source, args: argparse.Namespace) -> Source:
-    """Wrap a source. Motion comes last: what it lets through because something moved must not be passed over later."""
+    """Wrap a source: what is passed over need not be turned, and what motion lets through must not be passed over."""
     try:
         region = None if args.roi is None else parse_region(args.roi)
-        if region is not None or args.rotate or args.flip is not None:
-            source = TurnedSource(source, region=region, rotate=args.rotate, flip=args.flip)
         if args.max_fps is not None:
             source = PacedSource(source, args.max_fps)
+        if region is not None or args.rotate or args.flip is not None:
+            source = TurnedSource(source, region=region, rotate=args.rotate, flip=args.flip)
         if args.motion is not None:
             every = {} if args.motion_every is None else {"every_s": args.motion_every}
             source = MovingSource(source, args.motion, **every)

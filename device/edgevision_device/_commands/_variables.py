@@ -69,5 +69,7 @@ def without_secrets(args: argparse.Namespace) -> tuple[argparse.Namespace, dict[
         # Whoever knows such an address may post there: its path is often the password.
         changed.webhook = moved(f"{_PREFIX}WEBHOOK", args.webhook)
     if args.web_token is not None:
-        environment["EDGEVISION_WEB_TOKEN"], changed.web_token = args.web_token, None
+        from .._sinks._web_access import WEB_TOKEN
+
+        environment[WEB_TOKEN], changed.web_token = args.web_token, None
     return changed, environment

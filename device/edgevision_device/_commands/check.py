@@ -12,7 +12,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = (
         "The exit code is 1 if a line says FAIL: no runtime works, OpenCV does not, or a file cannot be used.\n"
-        "It is 0 otherwise."
+        "It is 0 otherwise. NOTE: it is not there, and may not be needed; WARN: it runs, and could run better. "
+        "--json has\nthe same words, small, as level."
     )
     parser.add_argument("files", nargs="*", metavar="FILE", help="a .tflite or .onnx file to read and describe")
     parser.add_argument("--json", action="store_true", help="one JSON record a line")

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 from .._decision import DecisionRule
 from .._errors import CheckError, EdgevisionError, MissingPackageError, UsageError
@@ -20,25 +20,34 @@ from .._sources import kind_of_source
 from . import stream
 from ._model import describe_given
 from ._sinks import check_sink_values
-from ._source import check_sources
+from ._source import check_sources, comes_back
 from ._variables import read_variables, without_secrets
 
 _EPILOG = """\
     edgevision-device service install photos.int8.tflite --source 0 --out labels.jsonl --web 0.0.0.0:8080 --dry-run
     sudo edgevision-device service install photos.int8.tflite --source 0 --out labels.jsonl
-    journalctl -u edgevision -f
+    journalctl -u edgevision -f            # where no sink is named, a line whenever the label changes
     sudo systemctl reload edgevision        # opens the model file again; a changed file does so by itself
     sudo edgevision-device service uninstall
 
 The service runs as a user of its own that can write to /var/lib/NAME only: outputs have relative names, and lie there.
 It must be able to read the Python environment and the model file: install them outside of /home, such as in /opt.
 Each start goes on with --out; --rotate-mb bounds it. A service does not end: it takes no --video, --frames, --seconds.
+A camera or address that is not there at the start is waited for, unless --no-reconnect says otherwise.
 
 Addresses with a password, --webhook and --web-token go into a file beside the unit that root alone can read, and so do
 all EDGEVISION_… variables: sudo --preserve-env=EDGEVISION_MQTT_PASSWORD edgevision-device service install …
 """
 
 _UNITS = "/etc/systemd/system"
+#: Where systemd looks for units: systemd.unit(5). One in the first hides those of its name in the others.
+_SYSTEM_UNITS = (
+    _UNITS,
+    "/run/systemd/system",
+    "/usr/local/lib/systemd/system",
+    "/usr/lib/systemd/system",
+    "/lib/systemd/system",
+)
 #: Folders of which a service sees one of its own.
 _PRIVATE = ("/tmp", "/var/tmp")
 
@@ -72,10 +81,9 @@ def _install(args: argparse.Namespace) -> int:
         f"{Path(args.file).name}: labels of what the camera sees",
         environment_file=environment_path if variables else None,
     )
-    if args.dry_run:
-        print(service.unit(), end="", flush=True)
     _require_readable(args)
     if args.dry_run:
+        print(service.unit(), end="", flush=True)
         return 0
     _require_root(args, variables)
     environment_path.unlink(missing_ok=True)
@@ -96,7 +104,7 @@ def _uninstall(args: argparse.Namespace) -> int:
     path, environment_path = _paths(args)
     if not path.exists():
         raise UsageError(f"no such service: {path}")
-    if "edgevision_device" not in path.read_text(encoding="utf-8", errors="replace"):
+    if not _is_ours(path):
         raise UsageError(f"{path} is not a service of edgevision; remove it by hand if you mean it")
     _require_root(args, {})
     try:
@@ -111,6 +119,13 @@ def _uninstall(args: argparse.Namespace) -> int:
     _systemctl("daemon-reload")
     print(f"{path}: stopped and removed; what it recorded stays in /var/lib/{args.name}")
     return 0
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        return "edgevision_device" in path.read_text(encoding="utf-8", errors="replace")
+    except OSError:  # a link to nowhere, or not to be read
+        return False
 
 
 def _paths(args: argparse.Namespace) -> tuple[Path, Path]:
@@ -129,6 +144,10 @@ def _check(args: argparse.Namespace) -> None:
     ):
         if getattr(args, flag) not in (None, False):
             raise UsageError(f"--{flag}: {why}")
+    for folder in (args.unit_dir, *_SYSTEM_UNITS):
+        unit = Path(folder, f"{args.name}.service")
+        if os.path.lexists(unit) and not _is_ours(unit):
+            raise UsageError(f"--name {args.name}: {unit} is another service, not of edgevision; choose another name")
     state = f"/var/lib/{args.name}"
     for flag in ("out", "snapshots"):
         value: Optional[str] = getattr(args, flag)
@@ -144,15 +163,18 @@ def _check(args: argparse.Namespace) -> None:
 
 def _require_readable(args: argparse.Namespace) -> None:
     python = os.path.realpath(sys.executable)
+    problems: list[str] = []
     for needed in (python, Path(__file__).parent, *_inputs(read_variables(args))):
         for private in _PRIVATE:
             if Path(needed).resolve().is_relative_to(private):
-                raise UsageError(f"{needed} lies in {private}, of which a service has its own: put it elsewhere")
+                problems.append(f"{needed} lies in {private}, of which a service has its own: put it elsewhere")
         for hidden in hidden_paths([needed]):
             what = "put it elsewhere, such as in /srv"
             if needed in (python, Path(__file__).parent):
                 what = "install with a Python that all users can run: /usr/bin/python3 -m venv /opt/edgevision"
-            raise UsageError(f"the service's user cannot read {hidden}, where {needed} lies: {what}")
+            problems.append(f"the service's user cannot read {hidden}, where {needed} lies: {what}")
+    if problems:
+        raise UsageError("\n".join(problems))
 
 
 def _inputs(args: argparse.Namespace) -> list[str]:
@@ -165,15 +187,19 @@ def _inputs(args: argparse.Namespace) -> list[str]:
 
 def _from_anywhere(args: argparse.Namespace) -> argparse.Namespace:
     """Return the arguments as they are to be given in another folder, and at each start."""
-    inputs = _inputs(read_variables(args))
+    meant = read_variables(args)
+    inputs = _inputs(meant)
 
     def full(value: Optional[str]) -> Optional[str]:
         # Not resolved: a link that is set to another file is a file that has changed.
         return os.path.abspath(value) if value in inputs else value
 
-    changed = {name: full(getattr(args, name)) for name in ("file", "labels", "delegate")}
-    sources = [full(each) for each in args.source]
-    return argparse.Namespace(**{**vars(args), **changed, "source": sources, "append": args.out is not None})
+    changed: dict[str, Any] = {name: full(getattr(args, name)) for name in ("file", "labels", "delegate")}
+    changed["source"] = [full(each) for each in args.source]
+    # A camera that is missing at boot must not keep the others from starting, and comes when it comes.
+    if args.reconnect is None and any(map(comes_back, meant.source)):
+        changed["reconnect"] = True
+    return argparse.Namespace(**{**vars(args), **changed, "append": args.out is not None})
 
 
 def _words(args: argparse.Namespace) -> list[str]:

@@ -53,7 +53,7 @@ def try_model(file: ModelFile, runtime: Optional[str]) -> None:
     """
     line = [*_child_command(), "model", file.format, runtime or ""]
     try:
-        done = subprocess.run(line, input=file.model, capture_output=True, timeout=_TIME_LIMIT_S)
+        done = subprocess.run(line, input=file.content, capture_output=True, timeout=_TIME_LIMIT_S)
     except subprocess.TimeoutExpired:
         raise FileError(
             f"{file.path}: the runtime gave no answer within {_TIME_LIMIT_S:g} s; get the file again"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 from typing import Any, Optional
 
 import numpy as np
@@ -47,10 +48,8 @@ class TfliteRuntime:
 
     @property
     def version(self) -> str:
-        """The package's, which only a search of all that is installed can tell."""
-        import importlib.metadata
-
-        return importlib.metadata.version(PACKAGES[self.name].distribution)
+        """The package's; `unknown` where that cannot be told."""
+        return _version_of(PACKAGES[self.name].distribution)
 
     def run(self, input_nhwc: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Run the model once; the returned array is the caller's."""
@@ -60,6 +59,17 @@ class TfliteRuntime:
         except (ValueError, RuntimeError) as error:
             raise FileError(f"{self.name} {self.version} cannot run the model: {first_line(error)}") from error
         return self._interpreter.get_tensor(self._output_index)
+
+
+@functools.cache
+def _version_of(distribution: str) -> str:
+    """Search all that is installed. Once: a service asks several times a second, and the package may be replaced."""
+    import importlib.metadata
+
+    try:
+        return importlib.metadata.version(distribution) or "unknown"
+    except Exception:  # of what is being installed anew there may be any part
+        return "unknown"
 
 
 def _load_delegate(module: Any, path: str) -> Any:

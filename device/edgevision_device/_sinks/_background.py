@@ -103,6 +103,7 @@ class Background(Sink):
         self._queue: deque[Any] = deque()
         self._failed = 0  # attempts in a row
         self._busy = False
+        self._left = False  # what it still does is counted
         self._ends_s: Optional[float] = None
         self._thread = threading.Thread(target=self._work, name=f"edgevision-{sink.name}", daemon=True)
         self._thread.start()
@@ -119,7 +120,11 @@ class Background(Sink):
             return
         with self._changed:
             if self._wait:
-                self._changed.wait_for(self._has_room_or_cannot_have)
+                try:
+                    self._changed.wait_for(self._has_room_or_cannot_have)
+                except KeyboardInterrupt:
+                    self._lose(1)
+                    raise
             if self._ends_s is not None:
                 self._lose(1)
                 return
@@ -139,16 +144,24 @@ class Background(Sink):
 
     def close(self) -> None:
         """Deliver what waits, as far as that goes in the sink's `close_s`, and end the thread."""
-        for each in self._together:
-            each._begin_to_end()  # pyright: ignore[reportPrivateUsage] (its own class)
+        self.begin_to_end()
         self._thread.join(max(0.0, (self._ends_s or 0) - time.monotonic()))
         if self._thread.is_alive():
             self._sink.abort()
             self._thread.join(_ABORT_S)
             if self._thread.is_alive():
-                self._health.trouble(self._part, f"hangs and is left behind; {self._count()}")
+                with self._changed:
+                    # Whether what it is at arrives, nobody will know.
+                    self._lose(len(self._queue) + self._busy)
+                    self._left = True
+                self._health.trouble(self._part, f"hangs and is left behind; {self.lost} lost")
 
-    def _begin_to_end(self) -> None:
+    def begin_to_end(self) -> None:
+        """Begin what `close` waits for, of all that end together. What is written from now on is lost."""
+        for each in self._together:
+            each._begin()  # pyright: ignore[reportPrivateUsage] (its own class)
+
+    def _begin(self) -> None:
         with self._changed:
             if self._ends_s is None:
                 self._ends_s = time.monotonic() + self._sink.close_s
@@ -220,7 +233,7 @@ class Background(Sink):
             self._health.trouble(self._part, reason_of(error))
 
     def _lose(self, count: int) -> None:
-        if self._sink.promised:
+        if self._sink.promised and not self._left:
             self.lost += count
 
     def _count(self) -> str:

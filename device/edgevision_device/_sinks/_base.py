@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Optional, TypeVar
 
 from .._health import Health
 from .._result import StreamResult, StreamStatistics
+from .._sources import Still
 
 __all__ = ["Sink", "SinkContext", "Starts"]
 
@@ -46,6 +47,7 @@ class SinkContext:
         stop: ends the stream, as Ctrl-C does.
         live: the source is live: frames may be left out. Of a file or a folder every frame counts.
         fps: how many frames of the source make a second, if it says so.
+        still: returns what the source has left out, as `Source.still`.
     """
 
     statistics: StreamStatistics
@@ -54,6 +56,7 @@ class SinkContext:
     stop: Callable[[], None]
     live: bool = True
     fps: Optional[float] = None
+    still: Callable[[], Mapping[Optional[str], Still]] = dict
 
 
 class Starts:

@@ -8,14 +8,13 @@ import io
 import json
 import os
 import stat
-import sys
 import time
 from pathlib import Path
-from typing import Optional, TextIO
+from typing import Optional
 
 from .._result import StreamResult
 from ._background import SlowSink
-from ._base import Sink
+from ._printed import Printed
 
 __all__ = ["JsonLines", "JsonLinesFile", "rotated"]
 
@@ -24,15 +23,12 @@ _LOOK_S = 1.0
 _LONGEST_RECORD = 1_000_000
 
 
-class JsonLines(Sink):
+class JsonLines(Printed):
     """Prints the records of results; default: to stdout."""
 
-    def __init__(self, out: Optional[TextIO] = None) -> None:
-        self._out = out
-
-    def write(self, result: StreamResult) -> None:
-        """Print one record, at once: whoever reads a pipe wants it now."""
-        print(_line(result), file=self._out or sys.stdout, flush=True)
+    def line(self, result: StreamResult) -> str:
+        """Return the record."""
+        return _line(result)
 
 
 class JsonLinesFile(SlowSink[bytes]):

@@ -50,12 +50,12 @@ class Snapshots(SlowSink[_Snapshot]):
         below: a frame whose own score is lower is kept in `unsure`.
         limit: the most pictures that the folder may hold, from this run and others.
         interval_s: the least time between two pictures.
+        live: another picture comes soon; otherwise each one counts.
         say: is given a line when the limit is reached.
     """
 
     name = "snapshots"
     keep = 2
-    promised = False
 
     def __init__(
         self,
@@ -64,12 +64,14 @@ class Snapshots(SlowSink[_Snapshot]):
         below: float = 0.5,
         limit: int = 1000,
         interval_s: float = 2.0,
+        live: bool = True,
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.folder = Path(folder)
         self._below = below
         self._limit = limit
         self._interval_s = interval_s
+        self.promised = not live
         self._say = say
         self._starts = Starts()
         self._due_s = 0.0
@@ -93,7 +95,10 @@ class Snapshots(SlowSink[_Snapshot]):
         """Write a picture, under a temporary name first. Does nothing where the limit is reached."""
         now_s = time.monotonic()
         if self._held is None or (self._held >= self._limit and now_s - self._counted_s > _COUNT_S):
+            first = self._held is None
             self._held, self._counted_s = _count(self.folder), now_s
+            if first:
+                self._say_if_full(self._held)
         if self._held >= self._limit:
             return
         cv2 = load_opencv()
@@ -108,8 +113,11 @@ class Snapshots(SlowSink[_Snapshot]):
             path = path.with_name(f"{name}_{again}.jpg")
         write_atomically(path, encoded.tobytes())
         self._held += 1
-        if self._held == self._limit:
-            self._say(f"{self.folder} holds {self._held} pictures, the limit; no more are kept until some are gone")
+        self._say_if_full(self._held)
+
+    def _say_if_full(self, held: int) -> None:
+        if held >= self._limit:
+            self._say(f"{self.folder} holds {held} pictures, the limit is {self._limit}; no more until some are gone")
 
 
 def folder_name(label: str) -> str:

@@ -7,23 +7,34 @@ import time
 from typing import Optional, TextIO
 
 from .._result import StreamResult
-from ._base import Sink
+from ._base import Sink, Starts
+from ._printed import Printed
 
 __all__ = ["Progress", "TextLines"]
 
 
-class TextLines(Sink):
-    """Prints frame, label, score and age, and the file's name where there is one; default: to stdout."""
+class TextLines(Printed):
+    """Prints frame, label, score and age, and the file's name where there is one; default: to stdout.
 
-    def __init__(self, out: Optional[TextIO] = None) -> None:
-        self._out = out
+    Args:
+        out: where to.
+        changes_only: print only what starts a label.
+    """
+
+    def __init__(self, out: Optional[TextIO] = None, *, changes_only: bool = False) -> None:
+        super().__init__(out)
+        self._starts = Starts() if changes_only else None
 
     def write(self, result: StreamResult) -> None:
-        """Print one line, at once: whoever reads a pipe wants it now."""
+        """Print one line, or none."""
+        if self._starts is None or self._starts(result):
+            super().write(result)
+
+    def line(self, result: StreamResult) -> str:
+        """Return them."""
         named = "" if result.frame.name is None else f"  {result.frame.name}"
         label = "unknown" if result.label is None else result.label
-        line = f"{result.frame.id}  {label}  {100 * result.score:.1f} %  age {result.age_ms:.1f} ms{named}"
-        print(line, file=self._out or sys.stdout, flush=True)
+        return f"{result.frame.id}  {label}  {100 * result.score:.1f} %  age {result.age_ms:.1f} ms{named}"
 
 
 class Progress(Sink):

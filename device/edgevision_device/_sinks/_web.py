@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import socket
 import threading
@@ -35,6 +36,10 @@ _FEW_LABELS = 6
 _MOST_CONNECTIONS, _MOST_VIEWERS = 48, 8
 #: More sources than this are not shown.
 _MOST_SOURCES = 16
+#: A source that has given nothing for so long is silent: what it showed last is old.
+_STALE_S = 3.0
+#: A frame loop that has given no sign for so long hangs. While no frame comes it gives one every second.
+_HANGS_S = 10.0
 #: A viewer that takes nothing for so long is gone.
 _PATIENCE_S = 10.0
 #: What the kernel may hold for a slow viewer: a few pictures, not a minute of them.
@@ -78,12 +83,13 @@ class Web(Sink):
         self._metrics = Metrics()
         self._newest: dict[Optional[str], StreamResult] = {}
         self._came_s: dict[Optional[str], float] = {}
-        self._began_s = time.monotonic()
+        self._began_s = self._alive_s = time.monotonic()
         self._points: deque[tuple[float, float, float]] = deque(maxlen=_POINTS)
         self._second: Optional[tuple[int, float, float]] = None
         self._loop = asyncio.SelectorEventLoop()
         self._pictures: dict[Optional[str], Feed] = {}
         self._connections: dict[asyncio.Task[None], socket.socket] = {}
+        self._failing: set[object] = set()  # paths and feeds
         self._serving = self._loop.create_task(self._serve())
         self._ended = False
         self._thread = threading.Thread(target=self._run, name="edgevision-web", daemon=True)
@@ -105,6 +111,12 @@ class Web(Sink):
             else:
                 self._points.append((known, round(worst_age_ms, 2), round(worst_invoke_ms, 2)))
         self._second = (second, age_ms, invoke_ms)
+        self.idle()
+
+    def idle(self) -> None:
+        """Note that the loop does not hang."""
+        self._alive_s = time.monotonic()
+        self._context.health.well("loop")
 
     def close(self) -> None:
         """Hang up on all viewers, and stop listening."""
@@ -166,22 +178,35 @@ class Web(Sink):
             reader, writer = await asyncio.open_connection(sock=connection, limit=REQUEST_BYTES)
         except OSError:
             return
+        path = ""
         try:
             # So that `drain` waits until everything is sent.
             writer.transport.set_write_buffer_limits(high=0)
             try:
                 if not room:
                     raise HttpError(503, "too many connections")
-                await self._answer(await read_request(reader), reader, writer)
+                request = await read_request(reader)
+                path = request.path
+                await self._answer(request, reader, writer)
+                self._works(path)
             except HttpError as error:
                 writer.write(respond(error.status, f"{error}\n".encode(), "text/plain; charset=utf-8"))
             await asyncio.wait_for(writer.drain(), _PATIENCE_S)
         except (OSError, EOFError, asyncio.TimeoutError):  # it hung up, or takes nothing
             pass
         except Exception as error:
-            self._context.health.trouble(_PART, reason_of(error))
+            self._failed(path, error)
         finally:
             writer.transport.abort()
+
+    def _failed(self, what: object, error: Exception) -> None:
+        self._failing.add(what)
+        self._context.health.trouble(_PART, reason_of(error))
+
+    def _works(self, what: object) -> None:
+        self._failing.discard(what)
+        if not self._failing:
+            self._context.health.well(_PART)
 
     async def _answer(self, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         cookie = self._access.check(request)
@@ -205,6 +230,9 @@ class Web(Sink):
             source = request.query.get("source") or next(iter(self._newest), None)
             if source not in self._newest:
                 raise HttpError(404 if self._newest else 503, "no frame of this source yet")
+            silent_s = self._silent_each_s()[source]
+            if silent_s >= _STALE_S:
+                raise HttpError(503, f"no frame of this source for {silent_s:.0f} s")
             feed = self._pictures.setdefault(source, Feed())
             kind = {"Content-Type": "multipart/x-mixed-replace; boundary=frame"}
             await self._follow(feed, kind, b"--frame\r\n", reader, writer)
@@ -247,6 +275,7 @@ class Web(Sink):
             feed.viewers -= 1
             if not feed.viewers:
                 feed.clear()
+                self._works(feed)  # as far as anybody can tell
 
     async def _make(self) -> None:
         """Make pictures and values for those who look; sleep while nobody does."""
@@ -260,53 +289,71 @@ class Web(Sink):
             for source, feed in feeds.items():
                 result = self._newest[source]
                 if feed.made_of is not result:
-                    feed.put(picture_part(result), result)
+                    self._put(feed, functools.partial(picture_part, result), result)
             now_s = time.monotonic()
             if self._events.viewers and now_s >= next_event_s:
                 next_event_s = now_s + _EVENT_S
-                self._events.put(f"data: {json.dumps(self._event())}\n\n".encode(), None)
+                self._put(self._events, lambda: f"data: {json.dumps(self._event())}\n\n".encode())
             await asyncio.sleep(_PICTURE_S)
+
+    def _put(self, feed: Feed, make: Callable[[], bytes], made_of: Optional[StreamResult] = None) -> None:
+        try:
+            feed.put(make(), made_of)
+        except Exception as error:  # the next one may well work
+            self._failed(feed, error)
+        else:
+            self._works(feed)
 
     def _event(self) -> dict[str, Any]:
         newest = sorted(self._newest.values(), key=lambda result: result.frame.source or "")
-        now_s = time.monotonic()
+        silent_s = self._silent_each_s()
         return {
-            "sources": [_values(result, now_s - self._came_s[result.frame.source]) for result in newest],
+            "sources": [_values(result, silent_s[result.frame.source]) for result in newest],
             "silent_s": self._silent_s(),
+            "stale_s": _STALE_S,
             "window": self._context.statistics.window().to_record(),
-            "health": self._context.health.to_record(),
+            "health": self._health(),
             "points": list(self._points)[-3:],
-            "second": int(now_s - self._began_s),
+            "second": int(time.monotonic() - self._began_s),
             "file": self._context.file_record(),
             "lost": self._lost(),
         }
 
     def _health_record(self) -> dict[str, Any]:
+        each_s = sorted(self._silent_each_s().items(), key=lambda pair: pair[0] or "")
         return {
-            **self._context.health.to_record(),
+            **self._health(),
             "running_s": round(time.monotonic() - self._began_s, 1),
             "silent_s": self._silent_s(),
-            "sources": [{"source": source, "silent_s": silent} for source, silent in self._silent_each_s()],
+            "sources": [{"source": source, "silent_s": silent_s} for source, silent_s in each_s],
             "lost": self._lost(),
         }
 
-    def _silent_each_s(self) -> list[tuple[Optional[str], float]]:
-        """For how long each source has given nothing, of those that gave something."""
+    def _health(self) -> dict[str, Any]:
+        """Return what is well and what is not; said here of the loop, which cannot say it when it hangs."""
+        silent_s = time.monotonic() - self._alive_s
+        if silent_s >= _HANGS_S:
+            self._context.health.trouble("loop", f"hangs: no sign of it for {silent_s:.0f} s")
+        return self._context.health.to_record()
+
+    def _silent_each_s(self) -> dict[Optional[str], float]:
+        """For how long each source has given nothing, of those that gave something. Still pictures are something."""
         now_s = time.monotonic()
-        return sorted(
-            ((source, round(now_s - came_s, 1)) for source, came_s in list(self._came_s.items())),
-            key=lambda pair: pair[0] or "",
-        )
+        still = self._context.still()
+        last_s = {
+            source: max(came_s, still[source].captured_ns / 1e9 if source in still else came_s)
+            for source, came_s in list(self._came_s.items())
+        }
+        return {source: round(now_s - each_s, 1) for source, each_s in last_s.items()}
 
     def _silent_s(self) -> float:
         """How long no source has given anything."""
-        last_s = max(self._came_s.values(), default=self._began_s)
-        return round(time.monotonic() - last_s, 1)
+        return min(self._silent_each_s().values(), default=round(time.monotonic() - self._began_s, 1))
 
     def _metrics_text(self) -> str:
         return self._metrics.text(
             file=self._context.file_record(),
-            health=self._context.health.to_record(),
+            health=self._health(),
             lost=self._lost(),
             viewers=sum(feed.viewers for feed in self._pictures.values()),
         )
@@ -325,4 +372,4 @@ def _values(result: StreamResult, silent_s: float) -> dict[str, Any]:
     if count <= _FEW_LABELS:
         top.sort(key=lambda pair: result.labels.index(pair[0]))
     finite = [(label, round(score, 4) if score == score else 0.0) for label, score in top]
-    return {**result.to_record(), "source": result.frame.source, "silent_s": round(silent_s, 1), "top": finite}
+    return {**result.to_record(), "source": result.frame.source, "silent_s": silent_s, "top": finite}

@@ -50,10 +50,7 @@ class WebAddress:
     @property
     def loopback(self) -> bool:
         """Whether only this machine can reach it."""
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:  # a name: whoever answers for names says where it leads
-            return False
+        return _is_loopback(self.host)
 
     def listen(self) -> list[socket.socket]:
         """Return sockets that listen there. Raises UsageError."""
@@ -107,7 +104,7 @@ class Access:
         """
         if self._loopback:
             host = _host_of(request.headers.get("host", ""))
-            if host not in ("localhost", "::1") and not host.startswith("127."):
+            if host != "localhost" and not _is_loopback(host):
                 raise HttpError(403, "this page is for 127.0.0.1 or localhost")
         foreign = request.headers.get("sec-fetch-site") == "cross-site"
         if foreign and request.headers.get("sec-fetch-mode") != "navigate":
@@ -140,6 +137,13 @@ def check_token(token: str) -> None:
 def _equal(one: str, other: str) -> bool:
     """Compare in a time that says nothing about how much is right."""
     return hmac.compare_digest(one.encode(errors="replace"), other.encode())
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name: whoever answers for names says where it leads
+        return False
 
 
 def _host_of(header: str) -> str:

@@ -57,25 +57,20 @@ class Camera:
 
 def find_cameras(root: str | os.PathLike[str] = "/") -> list[Camera]:
     """Return the cameras below `root`/dev, in the order of their numbers, without opening any."""
+    from .._sensors import read_text  # which may run a program: importing that takes longer than the sources
+
     found: list[tuple[int, Camera]] = []
     for node in Path(root, "dev").glob("video*"):
         number = node.name[len("video") :]
         if not number.isdigit():
             continue
         about = Path(root, "sys/class/video4linux", node.name)
-        name = _text(about / "name") or "unknown"
+        name = read_text(about / "name") or "unknown"
         # A camera's second node carries metadata, no pictures; `index` counts the nodes of one camera.
-        if _NO_CAMERA.search(name) or (_text(about / "index") or "0") != "0":
+        if _NO_CAMERA.search(name) or (read_text(about / "index") or "0") != "0":
             continue
         found.append((int(number), Camera(f"/dev/{node.name}", name, bool(_CSI.search(name)))))
     return [camera for _, camera in sorted(found, key=lambda entry: entry[0])]
-
-
-def _text(path: Path) -> Optional[str]:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return None
 
 
 class CameraSource(Source):

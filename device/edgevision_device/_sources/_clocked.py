@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -32,6 +33,7 @@ class ClockedSource(Wrapped):
         # The clock does not wait to be asked.
         self.live, self.keeps_newest = True, False
         self.fps: float = fps
+        self._closed = threading.Event()
 
     def frames(self) -> Iterator[Frame]:
         """Yield each frame when it is due."""
@@ -40,7 +42,13 @@ class ClockedSource(Wrapped):
             decoded_ns = time.monotonic_ns()
             start_ns = decoded_ns if start_ns is None else start_ns
             due_ns = max(decoded_ns, start_ns + round(frame.id * 1e9 / self.fps))
-            time.sleep((due_ns - decoded_ns) / 1e9)
+            if self._closed.wait((due_ns - decoded_ns) / 1e9):
+                return
             later = timedelta(microseconds=(due_ns - frame.captured_ns) / 1000)
             # A camera knows of no clip: its time is that of this clock.
             yield dataclasses.replace(frame, captured_ns=due_ns, captured_utc=frame.captured_utc + later, clip_s=None)
+
+    def close(self) -> None:
+        """Stop the clock, and close the source behind it."""
+        self._closed.set()
+        super().close()

@@ -79,14 +79,15 @@ class NetworkSource(Source):
             if time.monotonic() - began < time_limit_s:
                 raise SourceError(f"{self._shown} cannot be opened: {_why_not(parts)}")
             raise _no_answer(self._shown, time_limit_s)
+        # Only a recording says how long it is; a camera has no end, whatever it sends its pictures in.
+        self.endless = not capture.tell("CAP_PROP_FRAME_COUNT") > 0
         self._capture = capture
         self._closed = False
 
     def frames(self) -> Iterator[Frame]:
         """Yield each frame, captured when it has arrived and been decoded; end when the sender ends the answer.
 
-        That is what HTTP has an end for. RTSP has one only for recordings, and FFmpeg does not tell it from a lost
-        connection, so there it raises SourceError.
+        FFmpeg does not tell the end of RTSP from a lost connection, so there it raises SourceError.
         """
         id = 0
         pace = Pace()
@@ -164,10 +165,13 @@ def without_password(address: str) -> str:
     'rtsp://…@camera:554/live'
     >>> without_password("rtsp://admin:se/cr?t@camera")
     'rtsp://…@camera'
+    >>> without_password("rtsp://10.0.0.5/user=admin_password=secret_channel=1_stream=0.sdp")
+    'rtsp://10.0.0.5/…'
     """
     if ":/" not in address:
         return address
-    return re.sub(r"(:/+).*@", r"\1…@", address).partition("?")[0]
+    plain = re.sub(r"(:/+).*@", r"\1…@", address).partition("?")[0]
+    return re.sub(r"/[^/]*(=|%3d).*", "/…", plain, flags=re.IGNORECASE)
 
 
 def _split(address: str) -> Optional[SplitResult]:

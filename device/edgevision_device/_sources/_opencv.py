@@ -52,7 +52,7 @@ class Capture:
         with _without_chatter(cv2):
             self._capture: Any = cv2.VideoCapture(what, chosen, parameters)
         self.opened: bool = self._capture.isOpened()
-        self._reading = threading.Lock()
+        self._in_use = threading.Lock()
         self._closed = False
 
     def ask(self, name: str, value: float) -> None:
@@ -60,31 +60,38 @@ class Capture:
         self._capture.set(getattr(self._cv2, name), value)
 
     def tell(self, name: str) -> float:
-        """Return a property; 0 if OpenCV does not know it. Not while another thread reads."""
-        return float(self._capture.get(getattr(self._cv2, name)))
+        """Return a property; 0 if OpenCV does not know it, or the capture is closed."""
+        with self._used():
+            return float(self._capture.get(getattr(self._cv2, name)))
 
     def read(self) -> Optional[npt.NDArray[np.uint8]]:
         """Return the next picture, BGR, shape `(height, width, 3)`; None if there is none, or it took too long."""
-        with self._reading:
+        with self._used():
             try:
                 got, picture = self._capture.read()
             except self._cv2.error:  # a frame so damaged that decoding it raises
                 got, picture = False, None
-            if self._closed:
-                self._capture.release()
-                return None
-            if not got or picture is None:
-                return None
-            if picture.ndim == 2 or picture.shape[2] == 1:  # a camera without color
-                picture = self._cv2.cvtColor(picture, self._cv2.COLOR_GRAY2BGR)
-            return picture
+        if self._closed or not got or picture is None:
+            return None
+        if picture.ndim == 2 or picture.shape[2] == 1:  # a camera without color
+            picture = self._cv2.cvtColor(picture, self._cv2.COLOR_GRAY2BGR)
+        return picture
 
     def close(self) -> None:
-        """Release the capture; if a read is under way, when it comes back, because OpenCV would crash."""
+        """Release the capture; if it is used at this moment, then after that, because OpenCV would crash."""
         self._closed = True
-        if self._reading.acquire(blocking=False):
+        if self._in_use.acquire(blocking=False):
             self._capture.release()
-            self._reading.release()
+            self._in_use.release()
+
+    @contextlib.contextmanager
+    def _used(self) -> Generator[None, None, None]:
+        try:
+            with self._in_use:
+                yield
+        finally:
+            if self._closed:
+                self.close()
 
 
 @contextlib.contextmanager

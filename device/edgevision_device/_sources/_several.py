@@ -19,7 +19,7 @@ class SeveralSources(Source):
 
     Every source is read on a thread of its own. Of a live one the newest frame is kept; any other waits. Whoever has a
     frame gets its turn, so that a fast camera does not crowd out a slow one. One that breaks off is said to, once, and
-    the others go on; when all have broken off, that is an error.
+    the others go on; where there are none any more, that is an error.
 
     Args:
         sources: name → source; they are closed by this one.
@@ -38,6 +38,7 @@ class SeveralSources(Source):
         self._waiting: dict[str, Frame] = {}
         self._running = set(self._sources)
         self._errors: list[BaseException] = []
+        self._broke_last = False
         self._stopped = False
 
     @property
@@ -46,7 +47,7 @@ class SeveralSources(Source):
         return {name: still for name, source in self._sources.items() for still in source.still.values()}
 
     def frames(self) -> Iterator[Frame]:
-        """Yield frames until all sources have ended. Raises the error of one if all broke off, or none gave a frame."""
+        """Yield frames until all sources have ended. Raises an error of one if the last broke off, or none gave one."""
         names = list(self._sources)
         for name in names:
             threading.Thread(target=self._read, args=(name,), name=f"edgevision-{name}", daemon=True).start()
@@ -75,7 +76,7 @@ class SeveralSources(Source):
                 yield frame
         finally:
             self.close()
-        if self._errors and (not any_came or len(self._errors) == len(self._sources)):
+        if self._broke_last or (self._errors and not any_came):
             raise self._errors[-1]
 
     def _fatal(self) -> bool:
@@ -97,7 +98,9 @@ class SeveralSources(Source):
         except BaseException as error:  # told, or raised again where somebody can handle it
             with self._changed:
                 self._errors.append(error)
-                raised = self._fatal() or len(self._errors) == len(self._sources)
+                self._running.discard(name)
+                self._broke_last = not self._running
+                raised = self._fatal() or self._broke_last
             if not self._stopped and not raised:
                 self._health.trouble(f"source {name}", f"{error}; the others go on")
         finally:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Optional, Union
 
-from .._errors import UsageError, require_known
+from .._errors import SourceError, UsageError, require_known
 from .._preprocess import load_opencv
 from ._base import Frame, Source, Wrapped
 
@@ -56,7 +56,8 @@ class TurnedSource(Wrapped):
         flip: after that, `h` (left and right change places) or `v` (top and bottom do).
 
     Raises:
-        UsageError: a value that is none of these; from `frames`, a region that does not lie within the picture.
+        UsageError: a value that is none of these; from `frames`, a region that does not lie within the first picture.
+        SourceError: from `frames`, one that does not lie within a later one, as of a camera that came back smaller.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class TurnedSource(Wrapped):
         self._region = region
         self._rotate = rotate
         self._flip = flip
+        self._fitted = False
 
     def frames(self) -> Iterator[Frame]:
         """Yield each frame, turned and cut."""
@@ -96,10 +98,12 @@ class TurnedSource(Wrapped):
             x, w = _edges(self._region[0], self._region[2], up_w)
             y, h = _edges(self._region[1], self._region[3], up_h)
         if x + w > up_w or y + h > up_h:
-            raise UsageError(
+            kind = SourceError if self._fitted else UsageError
+            raise kind(
                 f"the region {x},{y},{w},{h} does not lie within the picture, which is {up_w} wide and {up_h} high"
                 f"{' once turned' if self._rotate in (90, 270) else ''}"
             )
+        self._fitted = True
         # What was done to the whole picture is undone for the region, last things first.
         if self._flip == "h":
             x = up_w - x - w
