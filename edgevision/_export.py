@@ -79,6 +79,8 @@ class ExportOptions(Description):
             require_known("color order", self.color_order, COLOR_ORDERS)
         if not 1 <= self.calibration_pictures <= 100_000:
             raise UsageError(f"calibration pictures must number 1 to 100000, got {self.calibration_pictures}")
+        if not 0 <= self.seed < 2**32:
+            raise UsageError(f"the seed must lie between 0 and {2**32 - 1}, got {self.seed}")
         check_max_error(self.max_error)
         if self.max_error is not None and not self.fit_confidence:
             raise UsageError("--max-error is for the reject threshold that --fit-confidence fits; give both")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgevision_converters import LADDER, RECIPES, Gate, ladder
+from edgevision_converters import LADDER, RECIPES, Gate, Ladder, ladder
 from edgevision_device import Classifier, UsageError
 
 from ._datasets import check_data
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Sequence
 
-    from edgevision_converters import ExportedFile, Ladder, Rung
+    from edgevision_converters import ExportedFile, Rung
     from edgevision_device import Metadata
 
     from ._export import Prepared
@@ -109,7 +109,8 @@ def export_within(
     """Write the first file of `LADDER` that loses no more top-1 than it may; the others are not kept.
 
     It is a `.tflite` file, or an `.onnx` file where the model is one, or where the options ask for no other format. The
-    model, the pictures and the answers of the model are the same for all rungs and come first.
+    model, the pictures and the answers of the model are the same for all rungs and come first. Each rung is told on
+    stderr when it is decided; those that cannot be made, when another can.
 
     Args:
         model: see `export`.
@@ -144,6 +145,7 @@ def export_within(
     judge = judge_of(prepared, data, prepared.planned(), max_drop=max_drop, command=command)
     _ = judge.answers  # a model that gives no scores is no fault of any recipe
     target.mkdir(parents=True, exist_ok=True)
+    decided: list[Rung[ProvenFile]] = []
     with tempfile.TemporaryDirectory(prefix=".ladder.", dir=target) as scratch:
 
         def make(recipe: str) -> ProvenFile:
@@ -151,7 +153,12 @@ def export_within(
             return ProvenFile(file, judge.verify([Classifier(file.path)]))
 
         def tell(rung: Rung[ProvenFile]) -> None:
-            say(rung.describe())
+            # Where no file can be made at all, `require` says why, once.
+            waiting = Ladder(tuple(decided)).refused
+            decided.append(rung)
+            if not Ladder(tuple(decided)).refused:
+                for each in decided if waiting else [rung]:
+                    say(each.describe())
 
         climbed = ladder(make, lambda made: made.verification.files[0].failure, asked, on_rung=tell)
         if climbed.passed is None or climbed.passed.made is None:

@@ -17,6 +17,7 @@ import numpy as np
 from edgevision_device import FileError, Metadata, Normalization, UsageError
 
 from ._fronts import begin_onnx, begin_tflite
+from ._keras_normalization import leading_normalization, rescaling
 from ._source import (
     Takes,
     describe,
@@ -47,7 +48,7 @@ _HDF5 = b"\x89HDF\r\n\x1a\n"
 _PIXELS, _PICTURES = 400_000, 64
 
 _NO_PIXELS = (
-    "the model does not start with a Rescaling layer, so say what numbers it takes: "
+    "the model does not start with a Rescaling or Normalization layer, so say what numbers it takes: "
     "--pixels 0..255, 0..1, -1..1, imagenet, or MEAN:STD such as 127:128"
 )
 
@@ -91,7 +92,8 @@ class SourceModel:
             labels: one per output, in order.
             name: for the files.
             resize: how pictures reach the input size.
-            pixels: what numbers the model takes (see `Normalization.parse`); None if it starts with a Rescaling layer.
+            pixels: what numbers the model takes (see `Normalization.parse`); None if it starts with a Rescaling
+                or Normalization layer.
             color_order: of the channels that the model takes: `rgb` or `bgr`.
             logits: the model ends without softmax; one is added.
             more: further fields of `Metadata`.
@@ -111,7 +113,7 @@ class SourceModel:
         layers = getattr(model.layers[-1], "inner_layers", None) or layers_with_matrix(model)
         require_label_count(tuple(model.outputs[0].shape), labels)
         _require_finite(model)
-        found = _leading_normalization(model)
+        found = leading_normalization(model)
         if found is not None and pixels is not None:
             raise UsageError(f"the model normalizes pixels itself, in layer {found[1].name!r}; leave out --pixels")
         if found is None and pixels is None:
@@ -124,7 +126,7 @@ class SourceModel:
             normalization = reverse_order(normalization)
             core = _chain(core, _reverse, core)
         if found is None or logits or color_order == "bgr":
-            model = _chain(core, _rescaling(normalization), core, name="classifier")
+            model = _chain(core, rescaling(normalization), core, name="classifier")
         metadata = describe(name, labels, size_wh, resize, normalization, **more)
         source = cls(model, core, metadata, layers, batch)
         require_scores(source.scores(noise(size_wh)))
@@ -158,7 +160,7 @@ class SourceModel:
     # Conversion takes seconds, and every recipe begins with it.
     @cached_property
     def _core_tflite(self) -> bytes:
-        return float_tflite(_function(self.core), self.metadata, self.layers, self.core)
+        return float_tflite(_function(self.core), self.metadata, self.layers)
 
     @cached_property
     def _core_onnx(self) -> Any:
@@ -213,7 +215,7 @@ def check_keras_file(path: str | os.PathLike[str], labels: Sequence[str], pixels
     if units is not None:
         require_label_count((None, units), labels)
     kinds = [kind for _, kind in _layers_in(config)]
-    if kinds and pixels is None and "Rescaling" not in kinds:
+    if kinds and pixels is None and not {"Rescaling", "Normalization"} & set(kinds):
         raise UsageError(_NO_PIXELS)
 
 
@@ -335,45 +337,6 @@ def _chain(like: keras.Model, *steps: Callable[[Any], Any], name: str = "core") 
 
 def _reverse(pixels: Any) -> Any:
     return pixels[..., ::-1]
-
-
-def _leading_normalization(model: keras.Model) -> tuple[Normalization, Any, keras.Model] | None:
-    """Find a scalar Rescaling as the first layer: `x * scale + offset` is `(x - mean) / std`.
-
-    Returns:
-        what it does, the layer, and the network behind it.
-    """
-    import keras
-
-    computing = [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
-    first = computing[0] if computing else None
-    if not isinstance(first, keras.layers.Rescaling):
-        return None
-    scale, offset = np.asarray(first.scale, np.float64), np.asarray(first.offset, np.float64)
-    if scale.size != 1 or offset.size != 1 or not scale > 0:
-        return None
-    if isinstance(model, keras.Sequential):
-        # A loaded Sequential has rebuilt its graph layer by layer; `first.output` belongs to the first of these.
-        core = keras.Sequential([keras.Input(model.inputs[0].shape[1:]), *computing[1:]], name="core")
-    else:
-        try:
-            core = keras.Model(first.output, model.outputs[0], name="core")
-        except ValueError:  # another branch of the network takes the pixels as they are
-            return None
-    std = 1 / float(scale)
-    # 1 / (1 / 255) is not 255, nor 0 ± 1e-17 a mean that anybody chose.
-    mean = round(0.0 - float(offset) * std, 6)
-    return Normalization((mean,), (float(f"{std:.9g}"),)), first, core
-
-
-def _rescaling(normalization: Normalization) -> Any:
-    import keras
-
-    mean, std = np.asarray(normalization.mean), np.asarray(normalization.std)
-    scale, offset = 1 / std, -mean / std
-    if scale.size == 1:
-        return keras.layers.Rescaling(float(scale[0]), float(offset[0]), name="normalization")
-    return keras.layers.Rescaling(scale.tolist(), offset.tolist(), name="normalization")
 
 
 def _finite(weights: npt.NDArray[Any]) -> bool:

@@ -31,11 +31,13 @@ class Rung(Generic[T]):
         recipe: its name.
         made: what `make` gave; None if it could not be made.
         failure: why it failed, one line; None if it passed.
+        refused: it failed because no file can be made with it, so that nothing was judged.
     """
 
     recipe: str
     made: T | None
     failure: str | None
+    refused: bool = False
 
     def describe(self) -> str:
         """Return one line."""
@@ -53,10 +55,28 @@ class Ladder(Generic[T]):
         """The rung that passed."""
         return self.rungs[-1] if self.rungs and self.rungs[-1].failure is None else None
 
+    @property
+    def refused(self) -> bool:
+        """Whether no recipe could make a file."""
+        return all(rung.refused for rung in self.rungs)
+
     def require(self) -> Rung[T]:
-        """Return the rung that passed. Raises CheckError, with the reason of every rung, if none did."""
+        """Return the rung that passed.
+
+        Raises:
+            FileError: no recipe could make a file; recipes that have a reason in common are named together.
+            CheckError: none passed; the reason of every rung.
+        """
         if self.passed is not None:
             return self.passed
+        if self.rungs and self.refused:
+            recipes_of: dict[str, list[str]] = {}
+            for rung in self.rungs:
+                # But for the name of the file the reason is the same.
+                reason = (rung.failure or "").replace(f".{rung.recipe}.", ".")
+                recipes_of.setdefault(reason, []).append(rung.recipe)
+            reasons = [f"{', '.join(recipes)}: {reason}" for reason, recipes in recipes_of.items()]
+            raise FileError(f"no file can be made: {'; '.join(reasons)}")
         raise CheckError(f"no recipe passes: {'; '.join(rung.describe() for rung in self.rungs)}")
 
 
@@ -83,12 +103,13 @@ def ladder(
     rungs: list[Rung[T]] = []
     for recipe in recipes:
         made: T | None = None
+        refused = False
         try:
             made = make(recipe)
             failure = judge(made)
         except (FileError, CheckError, MissingPackageError) as error:
-            failure = str(error)
-        rungs.append(Rung(recipe, made, failure))
+            failure, refused = str(error), made is None and not isinstance(error, CheckError)
+        rungs.append(Rung(recipe, made, failure, refused))
         on_rung(rungs[-1])
         if failure is None:
             break

@@ -172,7 +172,7 @@ def _finish(proto: Any, source: Source, recipe: str) -> bytes:
         node.name = node.name or node.output[0]  # the quantizer leaves some without a name
     output.name = "scores"
     graph.name = source.metadata.name
-    graph.ClearField("doc_string")  # tf2onnx writes the name of a TensorFlow function, numbered anew each time
+    graph.ClearField("doc_string")  # tf2onnx writes "converted from unknown"
     # Stands before the graph, so that a copy which was cut short is still known as ours.
     meaning = RECIPES["onnx"][recipe].describe()
     proto.doc_string = f"Image classifier, {recipe} ({meaning}); described by edgevision.json in metadata_props."

@@ -3,7 +3,7 @@
 A recipe's name says what the numbers are:
 
     float32          weights and activations as trained
-    float16          weights stored in 16 bits; computed in 32 by TFLite, in 16 where the hardware can by ONNX Runtime
+    float16          weights stored in 16 bits; ONNX Runtime computes in 16, TFLite in 32, or in 16 by choice
     dynamic          weights stored in 8 bits, activations quantized while running
     int8             weights and activations in 8 bits, with ranges found on calibration pictures
     int8-selective   int8, but for the layers that lose most, which compute in float32
@@ -51,9 +51,6 @@ class Recipe:
 
 # float32 differs by the order of sums; float16 rounds each weight, and in ONNX each activation, by up to 2**-11 of it.
 _FLOAT32 = Recipe("float32", "float32", "float32", tolerance=1e-3)
-_FLOAT16 = Recipe("float16", "float16", "float32", tolerance=2e-2)
-_DYNAMIC = Recipe("dynamic", "int8", "quantized to 8 bits while running")
-_INT8 = Recipe("int8", "int8", "int8", calibrated=True)
 
 #: Recipes by file format and name.
 RECIPES: Mapping[str, Mapping[str, Recipe]] = {
@@ -61,14 +58,19 @@ RECIPES: Mapping[str, Mapping[str, Recipe]] = {
     for format, recipes in {
         "tflite": (
             _FLOAT32,
-            _FLOAT16,
-            _DYNAMIC,
-            _INT8,
+            Recipe("float16", "float16", "float32, or float16 where the runtime prefers it", tolerance=2e-2),
+            Recipe("dynamic", "int8", "quantized to 8 bits while running"),
+            Recipe("int8", "int8", "int8", calibrated=True),
             Recipe("int8-selective", "int8", "int8, float32 in the layers that lose most", calibrated=True),
             # Kernels for it use one core and take 20 times as long as those for int8.
             Recipe("int8x16", "int8", "int16", calibrated=True, most_verified=32),
         ),
-        "onnx": (_FLOAT32, Recipe("float16", "float16", "float16", tolerance=2e-2), _DYNAMIC, _INT8),
+        "onnx": (
+            _FLOAT32,
+            Recipe("float16", "float16", "float16", tolerance=2e-2),
+            Recipe("dynamic", "uint8", "quantized to 8 bits while running"),
+            Recipe("int8", "int8", "uint8", calibrated=True),
+        ),
     }.items()
 }
 

@@ -34,29 +34,25 @@ _ROLES = {
 _MOVING = ("Cast", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
 
 
-def float_tflite(function: Callable[[Any], Any], metadata: Metadata, layers: Mapping[str, bool], owner: Any) -> bytes:
+def float_tflite(function: Callable[[Any], Any], metadata: Metadata, layers: Mapping[str, bool]) -> bytes:
     """Convert a function with TensorFlow's converter; see `Source.float_tflite`.
 
     Args:
         function: takes float32 `(1, height, width, 3)`, gives `{"scores": scores}`.
         metadata: says the input's size.
         layers: names for tensors, see `name_tensors`.
-        owner: of the function's variables, which live as long as it does.
 
     Raises:
         FileError: an operator has no TFLite kernel; it and its layer are named.
     """
     import tensorflow as tf
-    from tensorflow.python.framework.convert_to_constants import (  # pyright: ignore[reportMissingImports]
-        convert_variables_to_constants_v2,
-    )
 
-    pixels = _pixels(metadata)
-    concrete = tf.function(function, input_signature=[pixels]).get_concrete_function()
     # Keras 3 variables that stay variables end in READ_VARIABLE ops, which the calibrator cannot run.
-    frozen = convert_variables_to_constants_v2(concrete)
+    frozen = _frozen(function, metadata)
     try:
-        model = tf.lite.TFLiteConverter.from_concrete_functions([frozen], owner).convert()
+        # An owner without variables: the converter would save all that the real one holds, which takes three times as
+        # long as it takes to convert.
+        model = tf.lite.TFLiteConverter.from_concrete_functions([frozen], tf.Module()).convert()
     except Exception as error:  # the converter's own error type is not public
         lacking = re.findall(r"tf\.(\w+)' op is neither a custom op nor a flex op", str(error))
         for operator in frozen.graph.get_operations():
@@ -78,16 +74,19 @@ def float_onnx(function: Callable[[Any], Any], metadata: Metadata, layers: Mappi
         FileError: an operator has no counterpart in ONNX; it and its layer are named.
     """
     import onnx
-    import tensorflow as tf
     import tf2onnx
 
-    signature = [_pixels(metadata)]
-    # tf2onnx's from_keras fails on Keras 3 (KeyError: keras_tensor_…).
-    proto, _ = tf2onnx.convert.from_function(
-        tf.function(function, input_signature=signature),
-        input_signature=signature,
+    # tf2onnx translates If and While, and not what they are lowered to.
+    frozen = _frozen(function, metadata, lower_control_flow=False, aggressive_inlining=True)
+    # tf2onnx's from_keras fails on Keras 3 (KeyError: keras_tensor_…), and its from_function takes what a layer holds
+    # as a plain tensor, such as the mean of a Normalization, for an input.
+    proto, _ = tf2onnx.convert.from_graph_def(
+        frozen.graph.as_graph_def(add_shapes=True),
+        input_names=[frozen.inputs[0].name],
+        output_names=[frozen.outputs[0].name],
         opset=OPSET,
-        inputs_as_nchw=["pixels"],
+        inputs_as_nchw=[frozen.inputs[0].name],
+        tensors_to_rename={frozen.inputs[0].name: "pixels", frozen.outputs[0].name: "scores"},
     )
     for node in proto.graph.node:
         # What it cannot translate, tf2onnx writes as it is.
@@ -111,11 +110,17 @@ def _unsupported(operator: str, name: str, layers: Mapping[str, bool], format: s
     )
 
 
-def _pixels(metadata: Metadata) -> Any:
+def _frozen(function: Callable[[Any], Any], metadata: Metadata, **options: bool) -> Any:
+    """Trace a function of `pixels`; whatever else it reads, variables and plain tensors, becomes constants."""
     import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import (  # pyright: ignore[reportMissingImports]
+        convert_variables_to_constants_v2,
+    )
 
     width, height = metadata.size_wh
-    return tf.TensorSpec((1, height, width, 3), tf.float32, name="pixels")
+    pixels = tf.TensorSpec((1, height, width, 3), tf.float32, name="pixels")
+    concrete = tf.function(function, input_signature=[pixels]).get_concrete_function()
+    return convert_variables_to_constants_v2(concrete, **options)
 
 
 def _rename(proto: Any, layers: Mapping[str, bool]) -> None:

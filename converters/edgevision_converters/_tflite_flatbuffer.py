@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["add_tflite_metadata", "builtin_code", "compact", "pack", "unpack"]
 
 _METADATA_NAME = b"TFLITE_METADATA"
-#: What the converter writes about itself. `reduced_precision_support` stays: by it XNNPACK computes in float16.
+#: What the converter writes about itself. `reduced_precision_support` stays: by it runtimes may compute in float16.
 _UNREAD_METADATA = (b"min_runtime_version", b"CONVERSION_METADATA")
 #: Enum values of the metadata schema.
 _IMAGE_PROPERTIES, _NORMALIZATION_OPTIONS, _RGB, _TENSOR_AXIS_LABELS = 2, 1, 1, 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -15,9 +15,6 @@ from ._fronts import begin_tflite
 from ._source import Takes
 from ._tflite_edit import add_buffer, add_tensor, drop_unused, make_operator, operator_name, values
 from ._tflite_flatbuffer import pack, unpack
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["TfliteSource"]
 

@@ -16,8 +16,9 @@ __all__ = ["to_dynamic", "to_float16"]
 _LEAST_DYNAMIC = 1024
 #: A scalar or a per-channel constant would lose accuracy and save nothing.
 _LEAST_FLOAT16 = 64
-#: By this XNNPACK multiplies in float16 where the processor can (tensorflow/lite/tools/optimize/
-#: reduced_precision_metadata.h); TensorFlow's converter writes it too.
+#: By this runtimes may multiply in float16 where the processor can (tensorflow/lite/tools/optimize/
+#: reduced_precision_metadata.h); TensorFlow's converter writes it too. On an emulated Cortex-A76, which can,
+#: LiteRT 2.3.0 multiplied in float32 all the same.
 _HALVES_ALLOWED = np.frombuffer(b"fp16accfp32", np.uint8)
 #: Operators that multiply 8-bit weights with inputs that they quantize while running: per channel of this axis or,
 #: None, per tensor; and the first version of each that does (tensorflow/lite/tools/versioning/op_version.cc). Per

@@ -168,6 +168,6 @@ def _check_normalization(model: keras.Model, pixels: str | None) -> None:
         raise UsageError(f"the model normalizes pixels itself, in layer {first.name!r}; leave out --pixels")
     if not own and pixels is None:
         raise UsageError(
-            "the model does not start with a Rescaling layer, so say what numbers it takes: "
+            "the model does not start with a Rescaling or Normalization layer, so say what numbers it takes: "
             "--pixels 0..255, 0..1, -1..1, imagenet, or MEAN:STD such as 127:128"
         )

@@ -91,6 +91,33 @@ def test_where_none_passes_the_error_holds_every_reason(error):
     assert raised.value.exit_code == 1
 
 
+def test_where_no_file_can_be_made_the_error_says_so_and_each_reason_once():
+    def make(recipe: str) -> str:
+        reason = "no kernel" if recipe == "dynamic" else "no shape"
+        raise FileError(f"own.{recipe}.onnx cannot be made: {reason}")
+
+    climbed = ladder(make, lambda made: None, ["int8", "dynamic", "float16"])
+    assert climbed.passed is None
+    assert climbed.refused
+    with pytest.raises(FileError) as raised:
+        climbed.require()
+    assert str(raised.value) == (
+        "no file can be made: int8, float16: own.onnx cannot be made: no shape; "
+        "dynamic: own.onnx cannot be made: no kernel"
+    )
+    assert raised.value.exit_code == 2
+
+
+def test_a_file_that_was_made_and_failed_a_check_is_no_refusal():
+    def make(recipe: str) -> str:
+        raise CheckError("scores differ") if recipe == "b" else FileError("no kernel")
+
+    climbed = ladder(make, lambda made: None, ["a", "b"])
+    assert not climbed.refused
+    with pytest.raises(CheckError, match=r"^no recipe passes: a: no kernel; b: scores differ$"):
+        climbed.require()
+
+
 def test_a_mistake_of_the_caller_ends_the_climb():
     def make(recipe: str) -> str:
         raise UsageError("int8 needs calibration pictures")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgevision_converters import Calibration, ExportedFile, SourceModel, export_model
+from edgevision_converters import Calibration, ExportedFile, SourceModel, export_model, load_saved_model
 from edgevision_device import Classifier, read_model_file
 
 LABELS = ("red", "green", "blue", "yellow stripe")
@@ -162,3 +162,53 @@ def test_int8_takes_bytes_whatever_layer_comes_first(
     scores = np.stack([Classifier(file.path).run(pixels[np.newaxis]) for pixels in held_out.pixels])
     assert np.abs(scores - expected).max() < 0.04
     assert np.corrcoef(scores.ravel(), expected.ravel())[0, 1] > 0.98
+
+
+def inside(keras: Any, *layers: Any) -> Any:
+    """Hide layers in one, which is no normalization that a model starts with."""
+    return keras.Sequential([keras.Input((20, 28, 3)), *layers])
+
+
+def normalized_by_lists(keras: Any) -> Any:
+    return inside(keras, keras.layers.Normalization(mean=[110.0, 120.0, 130.0], variance=[900.0, 1600.0, 2500.0]))
+
+
+def normalized_as_a_whole(keras: Any) -> Any:
+    return inside(keras, keras.layers.Normalization(axis=None, mean=120.0, variance=1600.0))
+
+
+def normalized_behind_a_rescaling(keras: Any) -> Any:
+    adapted = keras.layers.Normalization()
+    adapted.adapt(np.random.default_rng(4).uniform(0, 1, (8, 20, 28, 3)).astype(np.float32))
+    return inside(keras, keras.layers.Rescaling(1 / 255), adapted)
+
+
+@pytest.mark.parametrize("build", [normalized_by_lists, normalized_as_a_whole, normalized_behind_a_rescaling])
+@pytest.mark.parametrize("saved", [False, True], ids=["Keras", "SavedModel"])
+def test_the_constants_of_a_layer_are_no_inputs(
+    build: Callable[[Any], Any], saved: bool, calibration: Calibration, held_out: Any, tmp_path: Path
+) -> None:
+    import keras
+    import onnx
+
+    keras.utils.set_random_seed(5)
+    inputs = keras.Input((20, 28, 3))
+    x = keras.layers.Conv2D(8, 3, activation="relu")(build(keras)(inputs))
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    model = keras.Model(inputs, keras.layers.Dense(len(LABELS), activation="softmax")(x))
+    expected = np.asarray(model(held_out.pixels.astype(np.float32), training=False))
+    assert expected.std(0).max() > 0.002, "answers that never change prove nothing"
+    if saved:
+        model.export(tmp_path / "saved", verbose=False)
+        model = load_saved_model(tmp_path / "saved")
+    source = SourceModel.of(model, LABELS, name="x", pixels="0..255")
+    files = export_model(
+        source, tmp_path, verification=held_out.pixels, calibration=calibration, recipes=["float32", "int8"]
+    )
+    for file in files:
+        scores = np.stack([Classifier(file.path).run(pixels[np.newaxis]) for pixels in held_out.pixels])
+        assert np.abs(scores - expected).max() < (1e-5 if file.recipe == "float32" else 0.04)
+        if file.format == "onnx":
+            proto = load(file.path)
+            onnx.checker.check_model(proto, full_check=True)
+            assert [value.name for value in proto.graph.input] == ["pixels"]

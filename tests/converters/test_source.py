@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from edgevision_converters import SourceModel, export_model, load_keras_model
+from edgevision_converters import SourceModel, check_keras_file, export_model, load_keras_model
 from edgevision_converters._keras_source import pictures_per_call
 from edgevision_device import FileError, Normalization, UsageError, __version__
 
@@ -82,8 +82,63 @@ def test_a_rescaling_beside_another_branch_stays_inside() -> None:
     inputs = keras.Input((HEIGHT, WIDTH, 3))
     both = keras.layers.Concatenate()([keras.layers.Rescaling(1 / 255)(inputs), inputs])
     model = classifier(inputs, behind=both)
-    assert "does not start with a Rescaling layer" in refusal(model)
+    assert "does not start with a Rescaling or Normalization layer" in refusal(model)
     assert SourceModel.of(model, LABELS, name="x", pixels="0..255").metadata.normalization.std == (1.0,)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "mean", "std"),
+    [
+        ("Rescaling", {"scale": [1 / 58, 1 / 57, 1 / 50], "offset": [-2, -2, -1.5]}, (116, 114, 75), (58, 57, 50)),
+        ("Rescaling", {"scale": 1 / 64, "offset": [-2, -1, 0]}, (128, 64, 0), (64, 64, 64)),
+        ("Normalization", {"mean": [100, 110, 120], "variance": [400, 900, 1600]}, (100, 110, 120), (20, 30, 40)),
+        ("Normalization", {"mean": 127, "variance": 16384, "axis": None}, (127,), (128,)),
+    ],
+)
+def test_other_normalizations_that_the_model_starts_with_are_found(
+    kind: str, options: dict[str, Any], mean: tuple[float, ...], std: tuple[float, ...], held_out: Any, tmp_path: Path
+) -> None:
+    import keras
+
+    path = tmp_path / "model.keras"
+    inputs = keras.Input((HEIGHT, WIDTH, 3))
+    x = keras.layers.Flatten()(getattr(keras.layers, kind)(**options)(inputs))
+    keras.Model(inputs, keras.layers.Dense(len(LABELS), activation="softmax")(x)).save(path)
+    check_keras_file(path, LABELS, None)
+    model = load_keras_model(path)
+    source = SourceModel.of(model, LABELS, name="x")
+    assert source.metadata.normalization == Normalization(mean, std)
+    numbers = (held_out.pixels - np.float32(mean)) / np.float32(std)
+    assert np.allclose(source.scores(held_out.pixels), source.core(numbers, training=False), atol=1e-5)
+    assert "leave out --pixels" in refusal(model, pixels="0..1")
+
+
+def test_a_normalization_by_place_stays_inside() -> None:
+    import keras
+
+    layers = keras.layers
+    for layer in (layers.Normalization(axis=(1, 3), mean=np.ones((HEIGHT, 3)), variance=np.ones((HEIGHT, 3))),
+                  layers.Normalization(mean=0, variance=1, axis=None, invert=True),
+                  layers.Rescaling([[[1.0]], [[2.0]], [[3.0]]])):  # fmt: skip
+        size = (3 if isinstance(layer, layers.Rescaling) else HEIGHT, WIDTH, 3)
+        inputs = keras.Input(size)
+        x = layers.Dense(len(LABELS), activation="softmax")(layers.Flatten()(layer(inputs)))
+        assert "does not start with a Rescaling or Normalization layer" in refusal(keras.Model(inputs, x))
+
+
+@pytest.mark.parametrize(
+    "operation", [lambda pixels: pixels[..., ::-1], lambda pixels: pixels - 127, lambda pixels: 255 - pixels]
+)
+def test_a_rescaling_behind_an_operation_stays_inside(operation: Callable[[Any], Any], held_out: Any) -> None:
+    import keras
+
+    inputs = keras.Input((HEIGHT, WIDTH, 3))
+    x = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(operation(inputs)))
+    model = keras.Model(inputs, keras.layers.Dense(len(LABELS), activation="softmax")(x))
+    assert "does not start with a Rescaling or Normalization layer" in refusal(model)
+    source = SourceModel.of(model, LABELS, name="x", pixels="0..255")
+    inside = source.core(held_out.pixels.astype(np.float32), training=False)
+    assert np.allclose(model(held_out.pixels.astype(np.float32), training=False), inside, atol=1e-5)
 
 
 def test_logits_get_a_softmax(network: Network, held_out: Any) -> None:
@@ -338,7 +393,7 @@ def test_a_network_is_converted_once_for_all_recipes_of_a_format(
 
     converter = tf.lite.TFLiteConverter
     monkeypatch.setattr(converter, "from_concrete_functions", counted("tflite", converter.from_concrete_functions))
-    monkeypatch.setattr(tf2onnx.convert, "from_function", counted("onnx", tf2onnx.convert.from_function))
+    monkeypatch.setattr(tf2onnx.convert, "from_graph_def", counted("onnx", tf2onnx.convert.from_graph_def))
     source = SourceModel.of(model, LABELS, name="once")
     files = export_model(source, tmp_path, verification=held_out.pixels[:4], calibration=calibration)
     assert len(files) == 10

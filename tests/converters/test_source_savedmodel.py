@@ -189,7 +189,9 @@ def test_signatures_of_another_kind_are_refused(weights: Any, tmp_path: Path) ->
     )
     right = save(tmp_path / "right", one, picture, weights=weights)
     assert "the model gives 4 scores per picture and there are 2 labels" in refusal(right, labels=("a", "b"))
-    assert "does not start with a Rescaling layer, so say what numbers it takes" in refusal(right, pixels=None)
+    assert "does not start with a Rescaling or Normalization layer, so say what numbers it takes" in refusal(
+        right, pixels=None
+    )
 
 
 def test_broken_weights_name_their_variable(weights: Any, tmp_path: Path) -> None:

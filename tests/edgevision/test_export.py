@@ -192,6 +192,9 @@ def test_what_is_no_model_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
     for count in (0, -1, 10**6):
         with pytest.raises(UsageError, match="calibration pictures must number 1 to 100000"):
             ExportOptions(calibration_pictures=count)
+    for seed in (-1, 2**32):
+        with pytest.raises(UsageError, match=f"the seed must lie between 0 and 4294967295, got {seed}"):
+            ExportOptions(seed=seed)
 
 
 def test_existing_files_stop_before_the_model_is_loaded(tmp_path: Path) -> None:

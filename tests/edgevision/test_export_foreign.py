@@ -259,29 +259,38 @@ def test_calibration_pictures_show_more_than_one_label(
     assert "note: 2 calibration pictures show 2 of 3 labels" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("format", "other"), [("tflite", "onnx"), ("onnx", "tflite")])
-def test_an_operator_that_a_format_lacks_is_named_with_its_layer(
-    format: str, other: str, home: Path, data: Path, tmp_path: Path, refuse: Refuse
-) -> None:
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SavedModel with an operator that neither format has."""
     import tensorflow as tf
 
-    kernel, matrix = (
-        tf.Variable(each, name=f"{name}/kernel") for each, name in zip(weights(), ("features", "head"), strict=True)
-    )
+    kernels, matrix = weights()
     module = tf.Module()
-    module.weights = (kernel, matrix)
+    module.kernel = tf.Variable(kernels, name="features/kernel")
 
     def call(pixels: Any) -> Any:
         with tf.name_scope("features"):
-            x = tf.math.erfinv(0.001 * tf.nn.conv2d(pixels, kernel, 1, "SAME"))
+            x = tf.math.erfinv(0.001 * tf.nn.conv2d(pixels, module.kernel, 1, "SAME"))
         return tf.reduce_mean(x, (1, 2)) @ matrix
 
     module.call = tf.function(call, input_signature=[tf.TensorSpec((None, HEIGHT, WIDTH, 3), tf.float32)])
-    tf.saved_model.save(module, str(tmp_path / "odd"), signatures=module.call)
-    message = refuse(tmp_path / "odd", formats=[format], recipes=["float32"])
+    tf.saved_model.save(module, str(folder := tmp_path_factory.mktemp("odd")), signatures=module.call)
+    return folder
+
+
+@pytest.mark.parametrize(("format", "other"), [("tflite", "onnx"), ("onnx", "tflite")])
+def test_an_operator_that_a_format_lacks_is_named(format: str, other: str, odd: Path, refuse: Refuse) -> None:
+    message = refuse(odd, formats=[format], recipes=["float32"])
     assert message.startswith("layer 'features' computes Erfinv, which ")
     assert message.endswith(f"build it from other operations, or give --formats {other}")
     assert ("Select TF ops" in message) == (format == "tflite")
+
+
+def test_a_ladder_without_a_file_says_why_once(command: Command, odd: Path, told: list[str], tmp_path: Path) -> None:
+    done = command("export", odd, *told, "--formats", "onnx", "--out", "out", "--max-drop", "0.5")
+    assert done.stderr.count("Erfinv") == 1
+    assert "\nedgevision: error: no file can be made: int8, dynamic, float16: layer 'features' computes " in done.stderr
+    assert (done.returncode, list((tmp_path / "out").iterdir())) == (2, [])
 
 
 def test_a_model_that_guesses_is_told_so(command: Command, home: Path, told: list[str], tmp_path: Path) -> None:
