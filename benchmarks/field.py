@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 
 from edgevision_benchmarks._load import LoadMeter
+from edgevision_benchmarks._speed import LEAST_ROUNDS
 from edgevision_device import Classifier, count_cores
 from environments import ROOT
 from field_files import Files, default_files
@@ -68,7 +69,10 @@ def measure(path: Path, peers: list[Peer], args: argparse.Namespace) -> dict[str
                 if peer is peers[0]:
                     raise SystemExit(f"{path}: {error}") from error
                 reasons[peer.name] = str(error)
-        turns, load = take_turns(peers, processes, reasons, args)
+        try:
+            turns, load = take_turns(peers, processes, reasons, args)
+        except PeerFailed as error:
+            raise SystemExit(f"{path}: {peers[0].title}: {error}") from error
         ready = {name: process.ready for name, process in processes.items()}
     return {
         "file": path.name,
@@ -96,6 +100,9 @@ def take_turns(
 
     Returns:
         The turns by peer and group, and what shares of the machine others had.
+
+    Raises:
+        PeerFailed: it is edgevision that fails, which the others are compared with.
     """
     pairs = [
         (peer.name, group) for peer in peers for group in peer.groups
@@ -114,6 +121,8 @@ def take_turns(
             try:
                 answer = processes[name].run(group, counts.get((name, group), 10))
             except PeerFailed as error:
+                if name == "ours":
+                    raise
                 reasons[name] = str(error)
                 continue
             meter.stop(answer["own_s"])
@@ -200,7 +209,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help=".tflite files that edgevision wrote")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="of every runtime (default: 1)")
-    parser.add_argument("--rounds", type=int, default=21, metavar="R", help="(default: 21)")
+    parser.add_argument("--rounds", type=int, default=21, metavar="R", help=f"at least {LEAST_ROUNDS} (default: 21)")
     parser.add_argument("--turn-seconds", type=float, default=0.7, metavar="S", help="of a turn (default: 0.7)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the order (default: 0)")
     parser.add_argument(
@@ -210,8 +219,10 @@ def main() -> int:
                         help="make no environments: those take part whose packages are here")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print one JSON record a file")
     args = parser.parse_args()
-    if args.threads < 1 or args.rounds < 1 or not args.turn_seconds > 0:
-        parser.error("--threads, --rounds and --turn-seconds must be positive")
+    if args.threads < 1 or not args.turn_seconds > 0:
+        parser.error("--threads and --turn-seconds must be positive")
+    if args.rounds < LEAST_ROUNDS:
+        parser.error(f"--rounds must be {LEAST_ROUNDS} or more, for an interval of 95 %, got {args.rounds}")
     wanted = set(args.peers.split(","))
     if not wanted <= set(names):
         parser.error(f"--peers are some of {', '.join(names)}, got {', '.join(sorted(wanted.difference(names)))}")

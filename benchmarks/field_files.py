@@ -10,6 +10,7 @@ from typing import Any, Optional
 
 import numpy as np
 
+from edgevision_converters._tflite_flatbuffer import builtin_code, pack, unpack
 from edgevision_device import Classifier, Metadata
 
 NAMES = ("efficientnet-lite0.int8", "efficientnet-lite0.float32")
@@ -79,16 +80,14 @@ def float_input(content: bytes) -> Optional[tuple[bytes, np.ndarray, np.ndarray]
         The model, which now takes floats, and the mean and deviation to normalize them by; None where its first step is
         no such cast.
     """
-    import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
-    model: Any = schema.ModelT.InitFromPackedBuf(content, 0)
+    model = unpack(content)
     graph, operators = model.subgraphs[0], schema.BuiltinOperator
     steps = list(graph.operators)
 
     def kind(step: Any) -> int:
-        code = model.operatorCodes[step.opcodeIndex]
-        return max(code.builtinCode, code.deprecatedBuiltinCode)
+        return builtin_code(model, step)
 
     if kind(steps[0]) != operators.CAST or graph.tensors[steps[0].inputs[0]].type != schema.TensorType.UINT8:
         return None
@@ -110,9 +109,7 @@ def float_input(content: bytes) -> Optional[tuple[bytes, np.ndarray, np.ndarray]
     graph.operators, graph.inputs = steps, [current]
     for signature in model.signatureDefs or []:
         signature.inputs[0].tensorIndex = current
-    builder = flatbuffers.Builder(len(content))
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output()), np.atleast_1d(-offset / factor), np.atleast_1d(1 / factor)
+    return pack(model), np.atleast_1d(-offset / factor), np.atleast_1d(1 / factor)
 
 
 def default_files(root: Path) -> list[Path]:

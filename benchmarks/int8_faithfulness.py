@@ -22,11 +22,9 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -36,7 +34,7 @@ import numpy as np
 
 from edgevision._networks import NETWORKS, imagenet_labels
 from edgevision._photos import CALIBRATION_PHOTOS, VERIFICATION_PHOTOS, photo_crops
-from edgevision_benchmarks import Accuracy
+from edgevision_benchmarks import Accuracy, Report, benchmark
 from edgevision_converters import SourceModel
 from edgevision_converters._correct import STEPS, correct
 from edgevision_converters._source import normalize
@@ -44,7 +42,7 @@ from edgevision_converters._tflite import pinned, take_bytes
 from edgevision_converters._tflite_calibration import Calibrated
 from edgevision_converters._tflite_flatbuffer import pack, unpack
 from edgevision_converters._tflite_int8 import Int8Quantizer
-from edgevision_device import load_opencv, preprocess, quiet_native, read_picture
+from edgevision_device import load_opencv, preprocess, quiet_native, read_picture, seal
 
 MODEL = "efficientnet-lite0"
 #: Package, file: photographs beside those of `VERIFICATION_PHOTOS`.
@@ -214,26 +212,31 @@ def opened(model: bytes, threads: int = 1) -> Any:
     return interpreter
 
 
-def latency_ratio(first: bytes, second: bytes, pictures: np.ndarray, runs: int) -> dict[str, float]:
-    """Time two files in turns, on one thread, so that a machine that slows down slows both.
+def timed(folder: Path, reference: bytes, other: bytes, source: Any, runs: int | None = None) -> Report:
+    """Time two files in turns, on one thread, as `edgevision benchmark` does; the reference twice, for what noise does.
 
-    Returns:
-        p50 of both in milliseconds, the ratio second / first, and the interval of that ratio: 95 % of 2,000 bootstrap
-        samples of the runs.
+    Args:
+        folder: where both may be written.
+        reference, other: TFLite flatbuffers that take uint8 pixels.
+        source: what they were made from.
+        runs: of each; None leaves their number to `benchmark`.
     """
-    interpreters = [opened(each) for each in (first, second)]
-    times = np.empty((runs, 2))
-    for number in range(-10, runs):  # the first ten warm up
-        for place, interpreter in enumerate(interpreters):
-            interpreter.set_tensor(interpreter.get_input_details()[0]["index"], pictures[number % len(pictures)][None])
-            began = time.perf_counter()
-            interpreter.invoke()
-            times[max(number, 0), place] = 1e3 * (time.perf_counter() - began)
-    drawn = np.random.default_rng(SEED).integers(0, runs, (2000, runs))
-    medians = np.median(times[drawn], axis=1)
-    low, high = np.quantile(medians[:, 1] / medians[:, 0], [0.025, 0.975])
-    slow, fast = (statistics.median(column) for column in times.T)
-    return {"float_p50_ms": slow, "int8_p50_ms": fast, "ratio": fast / slow, "low": float(low), "high": float(high)}
+    paths = [folder / "reference.tflite", folder / "other.tflite"]
+    for path, model in zip(paths, (reference, other), strict=True):
+        path.write_bytes(seal(model, source.metadata, "tflite"))
+    return benchmark(paths, None, runs=runs, threads=1, reference=paths[0])
+
+
+def describe_time(report: Report) -> str:
+    """Say in words how long the second file of `timed` takes, over the first."""
+    speed, floor = report.measured[1][1].speed, report.noise_floor
+    assert speed is not None
+    assert floor is not None
+    time = speed.time
+    return (
+        f"{time.ratio:.2f} of its time ({time.low:.2f} to {time.high:.2f}; "
+        f"itself timed as two {floor.low:.2f} to {floor.high:.2f})"
+    )
 
 
 def main() -> int:
@@ -242,7 +245,9 @@ def main() -> int:
     parser.add_argument("--stamps", type=Path, metavar="DIR", help="tuxpaint's stamps, see above")
     parser.add_argument("--most", type=int, default=400, metavar="N", help="stamps of a kind (default: 400)")
     parser.add_argument("--calibration-pictures", type=int, default=100, metavar="N", help="at most 200 (default: 100)")
-    parser.add_argument("--runs", type=int, default=200, metavar="N", help="timed runs of each file (default: 200)")
+    parser.add_argument(
+        "--runs", type=int, metavar="N", help="timed runs of each file (default: as `edgevision benchmark`)"
+    )
     parser.add_argument("--quantizer-python", default=sys.executable, metavar="PYTHON", help="has LiteRT Quantizer")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
@@ -265,7 +270,7 @@ def main() -> int:
         truth = answers(float_model, pictures, source)
         found = {name: answers(file, pictures, source) for name, file in files.items()}
         ours = files["+ better rounding"]
-        latency = latency_ratio(float_model, ours, pictures["photographs"], args.runs)
+        report = timed(Path(folder), float_model, ours, source, args.runs)
     same = {
         name: {kind: truth.scores[kind].argmax(1) == each.scores[kind].argmax(1) for kind in pictures}
         for name, each in found.items()
@@ -279,7 +284,7 @@ def main() -> int:
     if args.json:
         shares = {name: {kind: each.to_record() for kind, each in row.items()} for name, row in table.items()}
         record = {"calibration_pictures": args.calibration_pictures, "same_top1": shares}
-        print(json.dumps({**record, "size_ratio": size, "latency": latency}))
+        print(json.dumps({**record, "size_ratio": size, "timing": report.to_record()}))
         return 0
     headings = [f"{kind} ({each.pictures})" for kind, each in table["stock converter"].items()]
     print(f"{MODEL}, calibrated on {args.calibration_pictures} crops of photographs; same top-1 as float32:\n")
@@ -289,9 +294,8 @@ def main() -> int:
     if quantized is None:
         print(f"{'LiteRT Quantizer':20}  not installed: pip install litert-quantizer, or --quantizer-python PYTHON")
     print(f"\nfile: {len(ours):,} bytes, {size:.3f} of float32's {truth.size_bytes:,}")
-    times = f"{latency['int8_p50_ms']:.1f} ms against float32's {latency['float_p50_ms']:.1f} ms"
-    print(f"latency on one thread, p50 of {args.runs} runs in turns: {times}")
-    print(f"that is {latency['ratio']:.2f} of it ({latency['low']:.2f} to {latency['high']:.2f})")
+    slow, fast = (measured.latency.p50_ms for _, measured in report.measured)
+    print(f"latency on one thread, p50: {fast:.1f} ms against float32's {slow:.1f} ms: {describe_time(report)}")
     return 0
 
 

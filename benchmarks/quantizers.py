@@ -6,17 +6,15 @@
 
 Pictures and calibration are those of `benchmarks/int8_faithfulness.py`, with fewer stamps, because kernels for 16-bit
 activations take half a second a picture. Each line is a recipe: same top-1 as float32, with its 95 % interval, the
-paired difference of the two, bytes, and the time of an invoke, in turns on one thread, ours over theirs with the 95 %
-interval of its median. LiteRT Quantizer has nothing like `int8-selective`.
+paired difference of the two, bytes, and the time of a run on one thread, ours over theirs with the 95 % interval, taken
+as `edgevision benchmark` does. LiteRT Quantizer has nothing like `int8-selective`.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +23,7 @@ from edgevision._photos import CALIBRATION_PHOTOS, photo_crops
 from edgevision_benchmarks import Accuracy, compare_paired
 from edgevision_converters import Calibration, export_model
 from edgevision_device import DataOrigin, quiet_native, read_model_file
-from int8_faithfulness import answers, litert_file, load_source, opened, photographs, stamps
-from stream_overhead import median_interval
+from int8_faithfulness import answers, describe_time, litert_file, load_source, photographs, stamps, timed
 
 #: Ours → theirs.
 RECIPES = {
@@ -38,28 +35,12 @@ RECIPES = {
 CALIBRATION = 100
 
 
-def time_ratios(ours: bytes, theirs: bytes, rounds: int) -> list[float]:
-    """Time invokes of two files in turns, on one thread: the ratio of each round."""
-    interpreters = [opened(each) for each in (ours, theirs)]
-    ratios: list[float] = []
-    for number in range(-3, rounds):  # the first three warm up
-        took: list[float] = []
-        for interpreter in interpreters:
-            began = time.perf_counter()
-            interpreter.invoke()
-            took.append(time.perf_counter() - began)
-        if number >= 0:
-            ratios.append(took[0] / took[1])
-    return ratios
-
-
 def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quantizer-python", default=sys.executable, metavar="PYTHON", help="has LiteRT Quantizer")
     parser.add_argument("--stamps", type=Path, metavar="DIR", help="tuxpaint's stamps, see above")
     parser.add_argument("--most", type=int, default=60, metavar="N", help="stamps of a kind (default: 60)")
-    parser.add_argument("--rounds", type=int, default=30, metavar="N", help="timed invokes of each file (default: 30)")
     args = parser.parse_args()
     source = load_source()
     size_wh = source.metadata.size_wh
@@ -91,12 +72,11 @@ def main() -> int:
             }
             for name, right in same.items():
                 print(f"{file.recipe:8} {name:17} {Accuracy.of(right).describe()}  {len(both[name]):,} bytes")
-            ratios = time_ratios(both["edgevision"], theirs, args.rounds)
-            low, high = median_interval(ratios)
+            report = timed(Path(folder), theirs, both["edgevision"], source)
             print(
                 f"{'':8} edgevision against LiteRT Quantizer: "
                 f"{compare_paired(same['LiteRT Quantizer'], same['edgevision']).describe()}; "
-                f"{statistics.median(ratios):.2f} of its time ({low:.2f} to {high:.2f})",
+                f"{describe_time(report)}",
                 flush=True,
             )
     return 0

@@ -84,7 +84,7 @@ def write_onnx(beside: Path, shift: int = 0, **changes: Any) -> Path:
 
 
 def run(benchmarks: Path, *arguments: object) -> str:
-    line = [sys.executable, str(benchmarks / "field.py"), "--installed", "--rounds", "2", "--turn-seconds", "0.01"]
+    line = [sys.executable, str(benchmarks / "field.py"), "--installed", "--rounds", "6", "--turn-seconds", "0.01"]
     done = subprocess.run([*line, *map(str, arguments)], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -94,7 +94,7 @@ def test_what_is_installed_is_measured_and_the_rest_has_reasons(benchmarks: Path
     write_onnx(model)
     record = json.loads(run(benchmarks, model, "--json"))
     rows = {(each["group"], each["peer"]): each for each in record["rows"]}
-    assert (record["file"], record["threads"], record["rounds"]) == (model.name, 1, 2)
+    assert (record["file"], record["threads"], record["rounds"]) == (model.name, 1, 6)
     for group in ("frame", "bare"):
         assert rows[group, "ours"]["ratio"] == 1
         assert "edgevision-device" in rows[group, "ours"]["versions"]
@@ -106,7 +106,7 @@ def test_what_is_installed_is_measured_and_the_rest_has_reasons(benchmarks: Path
     for each in measured:
         assert each["p50_ms"] > 0
         assert each["ratio_low"] <= each["ratio"] <= each["ratio_high"]
-        assert len(each["ratios"]) == 2
+        assert len(each["ratios"]) == 6
         if each["peer"] == "litert-tool":
             assert each["same_labels"] is None
         elif each["group"] == "bare" or each["peer"] in ("ours", "again"):
@@ -226,3 +226,38 @@ def test_every_round_is_dealt_out_in_another_order_and_what_fails_is_out(
     assert {pair: len(each) for pair, each in turns.items() if pair[0] != "opencv"} == {
         (name, group): 5 for name in ("ours", "onnxruntime") for group in ("frame", "bare")
     }
+
+
+@pytest.mark.parametrize("last", [0, 14], ids=["in the round that does not count", "later"])
+def test_without_ours_there_is_nothing_to_compare_with(
+    benchmarks: Path, field: ModuleType, monkeypatch: pytest.MonkeyPatch, model: Path, last: int
+) -> None:
+    import argparse
+
+    import field_peers
+
+    asked: list[str] = []
+    real = field_peers.Process.run
+
+    def run_or_die(process: Any, group: str, count: Any) -> dict[str, Any]:
+        asked.append(group)
+        # What is no number ends the process.
+        return real(process, group, count if len(asked) <= last else "no number")
+
+    monkeypatch.setattr(field, "REST_S", 0)
+    monkeypatch.setattr(field_peers.Process, "run", run_or_die)
+    peers = [peer for peer in field_peers.PEERS if peer.name in ("ours", "again")]
+    args = argparse.Namespace(threads=1, rounds=6, turn_seconds=0.01, seed=0, installed=True)
+    with pytest.raises(SystemExit, match=rf"{model.name}: edgevision.*Error"):
+        field.measure(model, peers, args)
+
+
+@pytest.mark.parametrize("rounds", ["1", "5"])
+def test_fewer_rounds_than_an_interval_takes_are_refused(
+    field: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], rounds: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["field.py", "absent.tflite", "--rounds", rounds])
+    with pytest.raises(SystemExit) as stopped:
+        field.main()
+    assert stopped.value.code == 2
+    assert f"--rounds must be 6 or more, for an interval of 95 %, got {rounds}" in capsys.readouterr().err

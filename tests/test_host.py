@@ -384,6 +384,35 @@ def test_an_environment_that_was_damaged_there(board: Board, things: Path) -> No
     assert "remove what is there with --purge and start again" in line
 
 
+@pytest.mark.parametrize("out", [True, False])
+def test_what_cannot_be_read_as_a_report_is_kept(board: Board, things: Path, tmp_path: Path, out: bool) -> None:
+    program = board.place / "environment" / "bin" / "edgevision-benchmark"
+    program.rename(program.with_suffix(".away"))
+    write_script(program, "printf 'half an ho'")
+    try:
+        line = refused(board, things, *(["--out", tmp_path / "out"] if out else []))
+    finally:
+        program.with_suffix(".away").rename(program)
+    assert "what came back is no report" in line
+    if out:
+        assert f"it is kept in {tmp_path / 'out' / 'unreadable.json'}" in line
+        assert (tmp_path / "out" / "unreadable.json").read_text() == "half an ho"
+    else:
+        assert "with --out it is kept" in line
+
+
+def test_a_picture_that_was_damaged_there(board: Board, things: Path) -> None:
+    """As a power cut does: its length is right, its bytes are 0."""
+    content = (things / "data" / "red" / "größe 0.png").read_bytes()
+    blob = board.place / "blobs" / hashlib.sha256(content).hexdigest()
+    blob.write_bytes(bytes(len(content)))
+    try:
+        line = refused(board, things)
+    finally:
+        blob.write_bytes(content)
+    assert "error: board: it measured other pictures than these; --purge removes what is damaged there" in line
+
+
 def refused(board: Board, things: Path, *more: object) -> str:
     done = board.run(things / "colors.tflite", "--data", things / "data", *FAST, *more)
     assert (done.returncode, done.stdout) == (2, "")

@@ -23,7 +23,7 @@ write_report(report, "report")
     settings              warmup_runs, warmup_limit_s, runs, runs_limit_s, least_runs; confidence of every interval;
                           rounds: about so many turns a file; seed: of their order and of every bootstrap
     noise_floor           ratio, ratio_low, ratio_high, rounds: the reference's time against its own, timed as two in
-                          the same rounds; null for a single file
+                          the same rounds; null for a single file, or where it could not be: see not_measured
     before, after         when all files were open and warm, and when they had been timed: clock_mhz, temperature_c,
                           power (of a Raspberry Pi, such as under-voltage), power_since_boot, throttle_count (x86, since
                           boot), others_share, steal_share, processor_w (of half a second); null where the system does
@@ -60,12 +60,14 @@ write_report(report, "report")
         warmup            count, p50_ms, p90_ms, p99_ms of the runs that warmed up, or null
         preprocess        the same of resizing one decoded picture; decide: of temperature and the best label
         thread_sweep      null, or counts: threads, latency, and ratio, ratio_low, ratio_high, rounds against the
-                          fastest; recommended_threads: the fewest that cannot be told from the fastest
+                          fastest; recommended_threads: the fewest that cannot be told from the fastest, or
+                          null if under 6 rounds
         memory_peak_bytes, memory_before_bytes, memory_file_bytes
                           resident while the file was opened and timed; before; the difference; null if unknown
         round_p50_ms      median of each round: all files have a turn in a round, in an order shuffled anew
         speed             null for the reference, or: reference (its name), ratio, ratio_low, ratio_high, rounds of
-                          both, and verdict: faster, slower, no difference; null if there were too few rounds
+                          both, and verdict: faster, slower, no difference; null if there were too few rounds, or
+                          no noise floor
         mlperf            null, or: passes (two: count, p50_ms, p90_ms, p99_ms, duration_s), difference_share of the
                           larger p90 over the smaller, repeated (within 5 %)
         sustained         null, or of runs without a pause: duration_s (measured), burst_p50_ms and sustained_p50_ms (of
@@ -81,14 +83,23 @@ write_report(report, "report")
         operator_times    null if not asked for, or: method (cuts: of the graph; profiler: ONNX Runtime's; null: not
                           measured), rounds, sum_ms, not_measured (why not, or null), operators in the order in which
                           they run: name (of its output in a .tflite), kind, by (XNNPACK, or runtime for its own
-                          kernels), ms (what it adds to the shortest run) and its interval, low_ms, high_ms
-        energy_mj         millijoules of a run, beyond those of the idle processor (before and after); null if not
-                          measured: not on x86, counters that only root may read, turns of less than half a second
+                          kernels), ms (what it adds to the shortest run), low_ms and high_ms (the least and the
+                          most that a single round says; in older reports an interval that was too narrow)
+        energy_mj         millijoules of a run, beyond those of the idle processor or board (before and after);
+                          null if not measured: counters that only root may read, turns of less than half a second,
+                          neither x86 nor a Raspberry Pi 5, or see not_measured
+        energy_by         RAPL (the counters of an x86 processor, over its turns), PMIC rails (of a Raspberry Pi 5: the
+                          sum of the rails whose current and voltage its power chip tells, sampled over a spell of its
+                          own; not what the supply delivers, nor what USB devices take), or null
+        not_measured      {figure that was asked for and is null: why}: sustained, mlperf, thread_sweep, energy_mj,
+                          verdict (of speed); empty in older reports
         opencv            its version
         others_share      of the processor time in its turns, what other processes took, and steal_share what other
-                          virtual machines took; of turns shorter than a second in all: the mean of before and after
+                          virtual machines took; of turns shorter than a second in all: in the turns of all
+                          files, and where those are as short the mean of before and after
         throttled         whether the processor was throttled, or short of power, while files were timed; or null
-        drift             ratio, ratio_low, ratio_high, rounds: its last third of rounds against its first, or null
+        drift             ratio, ratio_low, ratio_high, rounds (of a third): its last third of rounds against its first;
+                          null if under 18 rounds
         drifted           whether that is beyond the noise floor (5 % if there is none)
         disturbed         why its times are doubtful, a line each: others_share or steal_share above 5 %, throttled,
                           drifted, or a sustained that differs

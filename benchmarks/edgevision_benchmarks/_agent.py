@@ -146,7 +146,6 @@ class Agent:
         self.sweep()
         return {
             "place": str(self.place),
-            "machine": platform.machine(),
             "bits": 8 * struct.calcsize("P"),
             "venv": all(importlib.util.find_spec(name) for name in ("venv", "ensurepip")),
             "made_of": self._stamped().get("made_of"),
@@ -170,6 +169,8 @@ class Agent:
                     for piece in self.incoming.content(size):
                         digest.update(piece)
                         file.write(piece)
+                    file.flush()
+                    os.fsync(file.fileno())  # a power cut could leave its name and length, and zeros
                 if digest.hexdigest() != sha256:
                     raise Refused("changed", sha256)
                 os.replace(partial, self.blobs / sha256)

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -48,9 +48,10 @@ from ._onnx_cost import read_onnx_cost
 from ._operators import time_onnx_operators, time_tflite_operators
 from ._sustained import run_spells
 
-__all__ = ["Request", "main", "settle", "time_runs"]
+__all__ = ["Request", "main", "settle", "spread", "time_runs"]
 
 Pixels = npt.NDArray[np.uint8]
+Item = TypeVar("Item")
 Send = Callable[[dict[str, Any]], None]
 
 #: Latency cycles over so many preprocessed pictures: enough that no branch predictor learns one, little memory.
@@ -205,7 +206,7 @@ class _Opened:
             "memory_before_bytes": self._before_bytes,
             "memory_file_bytes": peak_bytes - (self._before_bytes or 0) if known and self._could_reset else None,
             "cost": None if cost is None else cost.to_record(),
-            **_time_parts(self._classifier, _decoded(_spread(self._pictures, _PARTS))),
+            **_time_parts(self._classifier, _some_decoded(self._pictures, _PARTS)),
             **self._classify_all(send),
         }
 
@@ -260,21 +261,30 @@ def settle(cpu_s: Callable[[], float] = time.process_time, sleep: Callable[[floa
 
 
 def _sample(classifier: Classifier, pictures: Sequence[LabelledPicture]) -> list[Pixels]:
-    """Preprocess pictures from all over the list, which is sorted by label."""
-    readable = list(_preprocessed(classifier, _spread(pictures, _SAMPLE))) or list(
-        islice(_preprocessed(classifier, pictures), 1)
-    )
+    readable = list(map(classifier.preprocess, _some_decoded(pictures, _SAMPLE)))
     if not readable:
         raise DataError(f"none of the {len(pictures)} pictures can be decoded, the first one is {pictures[0].path}")
     return readable
 
 
-def _spread(pictures: Sequence[LabelledPicture], count: int) -> Sequence[LabelledPicture]:
-    return pictures[:: max(1, len(pictures) // count)][:count]
+def spread(items: Sequence[Item], count: int) -> list[Item]:
+    """Return so many, or all if there are fewer, from all over the list: pictures are sorted by label.
+
+    >>> spread("aaabbbc", 3)
+    ['a', 'b', 'c']
+    """
+    places = np.linspace(0, len(items) - 1, min(count, len(items)))
+    return [items[round(place)] for place in places.tolist()]
 
 
-def _preprocessed(classifier: Classifier, pictures: Sequence[LabelledPicture]) -> Iterator[Pixels]:
-    return map(classifier.preprocess, _decoded(pictures))
+def _some_decoded(pictures: Sequence[LabelledPicture], count: int) -> Iterator[Pixels]:
+    """Yield what can be decoded of so many pictures; if nothing can, the first picture of all that can."""
+    found = False
+    for decoded in _decoded(spread(pictures, count)):
+        found = True
+        yield decoded
+    if not found:
+        yield from islice(_decoded(pictures), 1)
 
 
 def _decoded(pictures: Sequence[LabelledPicture]) -> Iterator[Pixels]:

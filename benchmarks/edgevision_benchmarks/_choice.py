@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, Optional
 
 from edgevision_device import UsageError
@@ -14,7 +15,7 @@ from ._pairs import paired_difference
 from ._report import FileResult, Report
 from ._slowness import time_between
 from ._speed import judge
-from ._statistics import Accuracy, unpaired_interval
+from ._statistics import Accuracy, PairedDifference, unpaired_interval
 from ._text import ms_text, points_text, size_text
 
 __all__ = ["Alternative", "Budget", "Choice", "Excluded", "choose"]
@@ -49,13 +50,17 @@ class Budget:
         times = 0.0 if self.max_ms is None else found.latency.p90_ms / self.max_ms
         return max(times, 0.0 if self.max_kb is None else file.size_bytes / (1000 * self.max_kb))
 
+    def is_late(self, found: Measurement) -> bool:
+        """Say whether it takes longer than is allowed."""
+        return self.max_ms is not None and found.latency.p90_ms > self.max_ms
+
     def reasons(self, file: FileResult, found: Measurement, best: Accuracy) -> tuple[str, ...]:
         """Say which limits exclude a file."""
         told: list[str] = []
-        if self.max_ms is not None and found.latency.p90_ms > self.max_ms:
+        if self.is_late(found):
             told.append(f"p90 {ms_text(found.latency.p90_ms)} ms is over {self.max_ms:g} ms")
         if self.max_kb is not None and file.size_bytes > 1000 * self.max_kb:
-            told.append(f"{size_text(file.size_bytes)} is over {size_text(1000 * self.max_kb)}")
+            told.append(f"{file.size_bytes / 1000:.15g} kB is over {self.max_kb:.15g} kB")
         if self.drops(found, best):
             drop = points_text(best.share - found.top1.share).lstrip("+")
             told.append(f"its top-1 drops by {drop} points, more than {self.max_drop_points:g}")
@@ -83,6 +88,7 @@ class Alternative:
     Attributes:
         difference: its share of right pictures minus the chosen one's.
         interval: of that: picture by picture where the report holds which flip, else see `unpaired_interval`.
+        paired: that comparison picture by picture, or None.
         as_fast: whether it takes as long as the chosen file, as far as their rounds and the noise floor tell.
     """
 
@@ -90,11 +96,14 @@ class Alternative:
     found: Measurement
     difference: float
     interval: tuple[float, float]
+    paired: Optional[PairedDifference] = None
     as_fast: bool = False
 
     @property
     def distinguishable(self) -> bool:
-        """Whether 0 lies outside the interval."""
+        """Whether this is more than chance: as `paired` says, and without it whether 0 lies outside the interval."""
+        if self.paired is not None:
+            return self.paired.distinguishable
         low, high = self.interval
         return not low <= 0 <= high
 
@@ -129,6 +138,8 @@ class Choice:
             that has more pictures right; None where there is no such file.
         nearest: where none fits, the measured file within `max_drop_points` that exceeds time and bytes least.
         excluded: in the order of the report.
+        disturbed: by name, in the order of the report, what makes a time doubtful that decided: it was over the limit,
+            or the chosen file's was not, or two files are equal but for it.
     """
 
     budget: Budget
@@ -137,6 +148,7 @@ class Choice:
     next_better: Optional[Alternative]
     nearest: Optional[Row]
     excluded: tuple[Excluded, ...]
+    disturbed: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
 
     def lines(self) -> list[str]:
         """Return it for people."""
@@ -176,6 +188,7 @@ class Choice:
             "next_better": None if self.next_better is None else self.next_better.to_record(),
             "nearest": None if self.nearest is None else _record(*self.nearest),
             "excluded": [{"name": each.file.name, "reasons": list(each.reasons)} for each in self.excluded],
+            "disturbed": {name: list(reasons) for name, reasons in self.disturbed.items()},
         }
 
 
@@ -206,7 +219,7 @@ def choose(report: Report, budget: Budget) -> Choice:
         # The most accurate file never drops too far, so there is one wherever a file was measured.
         near = [row for row in over if not budget.drops(row[1], best)]
         nearest = min(near, key=lambda row: budget.overrun(*row), default=None)
-        return Choice(budget, None, (), None, nearest, tuple(excluded))
+        return Choice(budget, None, (), None, nearest, tuple(excluded), _disturbed(report, budget, ()))
     top = max(fitting, key=lambda row: row[1].top1.share)
     group = sorted((row for row in fitting if not _beside(row, top, report).distinguishable), key=_speed)
     # In turns a file may be the faster one although its p90, which a busy machine spoils first, is not.
@@ -222,7 +235,18 @@ def choose(report: Report, budget: Budget) -> Choice:
         min(better, key=lambda each: (not each.distinguishable, budget.overrun(each.file, each.found)), default=None),
         None,
         tuple(excluded),
+        _disturbed(report, budget, group),
     )
+
+
+def _disturbed(report: Report, budget: Budget, group: Sequence[Row]) -> dict[str, tuple[str, ...]]:
+    """Return what makes the times doubtful that decided, given the files that are equal in top-1."""
+    chosen = [file for file, _ in group] if len(group) > 1 or budget.max_ms is not None else []
+    return {
+        file.name: found.disturbed
+        for file, found in report.judged
+        if found.disturbed and (budget.is_late(found) or any(file is each for each in chosen))
+    }
 
 
 def _speed(row: Row) -> tuple[float, int]:
@@ -237,7 +261,7 @@ def _beside(row: Row, chosen: Row, report: Report) -> Alternative:
         if paired is None
         else paired.interval
     )
-    return Alternative(file, found, found.top1.share - top1.share, interval, _as_fast(row, chosen, report))
+    return Alternative(file, found, found.top1.share - top1.share, interval, paired, _as_fast(row, chosen, report))
 
 
 def _as_fast(row: Row, other: Row, report: Report) -> bool:

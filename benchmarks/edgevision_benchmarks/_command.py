@@ -104,7 +104,7 @@ def check(args: argparse.Namespace) -> Optional[Metadata]:
         raise UsageError("--resume goes on with what lies in a report's folder; name it with --out")
     if args.resume and args.host is not None:
         raise UsageError("--resume goes on with what was begun here; on another device it begins anew: leave it out")
-    check_settings(args.runs, args.warmup, args.threads, args.runtime, args.thread_sweep, args.sustained)
+    check_settings(args.runs, args.warmup, args.threads, args.runtime, args.seed, args.thread_sweep, args.sustained)
     if args.data is not None:
         choose_split(Path(args.data))
     return describe_foreign("foreign", args.labels, args.resize, args.pixels, args.color_order, args.logits)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Optional
 
-__all__ = ["Counter", "EnergyMeter", "energy_of_runs", "read_counters"]
+__all__ = ["Counter", "EnergyMeter", "beyond_idle_mj", "energy_of_runs", "read_counters"]
 
 #: The counters move about every millisecond: of less time than this they tell too little.
 _LEAST_S = 0.5
@@ -80,4 +80,13 @@ def energy_of_runs(meter: EnergyMeter, runs: int, idle_w: Optional[float]) -> Op
     watts = meter.watts()
     if watts is None or idle_w is None or meter.spent_s < _LEAST_S or not runs:
         return None
-    return 1e3 * (watts - idle_w) * meter.spent_s / runs
+    return beyond_idle_mj(watts, idle_w, meter.spent_s, runs)
+
+
+def beyond_idle_mj(watts: float, idle_w: float, seconds: float, runs: int) -> float:
+    """Return millijoules of one of `runs` runs, beyond what is taken in that time by doing nothing.
+
+    >>> beyond_idle_mj(watts=5.0, idle_w=3.0, seconds=10.0, runs=1000)
+    20.0
+    """
+    return 1e3 * (watts - idle_w) * seconds / runs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Callable, Optional
@@ -21,7 +22,7 @@ _FIGURES: dict[str, Callable[[Measurement], Optional[float]]] = {
     "top1_low": lambda found: found.top1.interval[0],
     "top5": lambda found: None if found.top5 is None else found.top5.share,
     "macro_f1": lambda found: found.macro_f1,
-    "worst_recall": lambda found: min(recall.share for recall in found.recalls.values() if recall.pictures),
+    "worst_recall": lambda found: min(each.recall for each in found.per_label.values()),
     "p50_ms": lambda found: found.latency.p50_ms,
     "p90_ms": lambda found: found.latency.p90_ms,
     "p99_ms": lambda found: found.latency.p99_ms,
@@ -35,7 +36,7 @@ _FIGURES: dict[str, Callable[[Measurement], Optional[float]]] = {
 #: Those that take labelled pictures.
 _ACCURACY = ("top1", "top1_low", "top5", "macro_f1", "worst_recall")
 
-#: The one figure that a file has without being measured.
+#: The one figure that is the file's own, see `FileResult`.
 _SIZE = "size_kb"
 
 #: What a gate can ask for.
@@ -76,12 +77,14 @@ class Verdict:
         file: its name in the report.
         value: of the figure; None where it was not measured.
         reason: why it was not.
+        disturbed: where a time decided, what makes it doubtful, see `Measurement`.
     """
 
     gate: Gate
     file: str
     value: Optional[float]
     reason: Optional[str] = None
+    disturbed: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -97,7 +100,7 @@ class Verdict:
     def to_record(self) -> dict[str, Any]:
         """Return it as JSON types."""
         record = {"file": self.file, "gate": str(self.gate), "limit": self.gate.limit, "value": self.value}
-        return {**record, "reason": self.reason, "passed": self.passed}
+        return {**record, "reason": self.reason, "passed": self.passed, "disturbed": list(self.disturbed)}
 
 
 def parse_gate(text: str) -> Gate:
@@ -116,8 +119,12 @@ def parse_gate(text: str) -> Gate:
     gate = Gate(name, form[2], float(form[3]))
     if gate.limit < 0:
         raise UsageError(f"no {name} is below 0, got the gate {text!r}")
-    if gate.limit > 1 and not name.endswith(("_ms", "_kb", "_mb")):
+    most = sys.float_info.max if name.endswith(("_ms", "_kb", "_mb")) else 1.0
+    if gate.limit > 1 and most == 1:
         raise UsageError(f"{name} is a share between 0 and 1, got the gate {text!r}; 90 % is 0.9")
+    least_passes, most_passes = (_HOLDS[gate.comparison](value, gate.limit) for value in (0.0, most))
+    if least_passes == most_passes:
+        raise UsageError(f"no file can {'fail' if least_passes else 'pass'} the gate {text!r}; give another limit")
     return gate
 
 
@@ -127,16 +134,15 @@ def judge(report: Report, gates: Sequence[Gate]) -> list[Verdict]:
 
 
 def _judge(file: FileResult, gate: Gate, no_accuracy: str) -> Verdict:
-    if gate.name == _SIZE:
-        return Verdict(gate, file.name, file.size_bytes / 1000)
     if file.measured is None:
         return Verdict(gate, file.name, None, file.error or "the report does not say why")
+    if gate.name == _SIZE:
+        return Verdict(gate, file.name, file.size_bytes / 1000)
     if gate.name in _ACCURACY and not file.measured.judged:
         return Verdict(gate, file.name, None, no_accuracy)
     value = _FIGURES[gate.name](file.measured)
-    return Verdict(
-        gate, file.name, value, _UNKNOWN.get(gate.name, "this system does not say") if value is None else None
-    )
+    reason = _UNKNOWN.get(gate.name, "this system does not say") if value is None else None
+    return Verdict(gate, file.name, value, reason, file.measured.disturbed if gate.name.endswith("_ms") else ())
 
 
 def _per(unit: float, size_bytes: Optional[int]) -> Optional[float]:

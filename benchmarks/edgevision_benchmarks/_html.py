@@ -153,8 +153,7 @@ def _confusion(file: FileResult, found: Measurement) -> _Confusion:
     seen = dict.fromkeys(found.confusion)
     seen.update(dict.fromkeys(label for row in found.confusion.values() for label in row))
     columns = list(seen)
-    precisions = {label: scores.precision for label, scores in found.per_label.items()}
-    recalls = [(label, recall, precisions[label]) for label, recall in found.recalls.items()]
+    recalls = [(label, Accuracy(each.right, each.pictures), each.precision) for label, each in found.per_label.items()]
     if len(columns) > _MATRIX_LABELS:
         pairs = [(true, wrong, n) for true, row in found.confusion.items() for wrong, n in row.items() if wrong != true]
         commonest = sorted(pairs, key=lambda pair: -pair[2])[:_LISTED]

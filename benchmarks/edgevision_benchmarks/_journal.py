@@ -16,7 +16,7 @@ from ._timing import Timing
 
 __all__ = ["Journal", "digest"]
 
-_FORMAT = 2
+_FORMAT = 3
 
 
 class Journal:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Optional
@@ -17,7 +18,16 @@ from edgevision_device import (
 
 from ._energy import EnergyMeter
 
-__all__ = ["CpuTimes", "Load", "LoadMeter", "MachineState", "read_cpu_times", "read_state", "throttled_between"]
+__all__ = [
+    "CpuTimes",
+    "Load",
+    "LoadMeter",
+    "MachineState",
+    "loads_of",
+    "read_cpu_times",
+    "read_state",
+    "throttled_between",
+]
 
 #: /proc/stat counts in ticks, 100 a second on every Linux that people use (USER_HZ).
 _TICK_S = 0.01
@@ -91,12 +101,27 @@ class LoadMeter:
             self._steal_s += end.steal_s - start.steal_s
             self._total_s += end.total_s - start.total_s
 
+    def add(self, other: LoadMeter) -> None:
+        """Add the spells of another meter."""
+        self._others_s += other._others_s
+        self._steal_s += other._steal_s
+        self._total_s += other._total_s
+
     def load(self, least_s: float = _LEAST_S) -> Load:
         """Return the shares; unknown if all spells together are shorter than `least_s`, counting each core."""
         if self._total_s < max(least_s, _TICK_S):
             return Load(None, None)
         shares = (min(1.0, max(0.0, part / self._total_s)) for part in (self._others_s, self._steal_s))
         return Load(*shares)
+
+
+def loads_of(meters: Mapping[str, LoadMeter]) -> dict[str, Load]:
+    """Return each meter's load; where its spells are too short to tell, that of all meters together."""
+    together = LoadMeter()
+    for meter in meters.values():
+        together.add(meter)
+    known = {name: meter.load() for name, meter in meters.items()}
+    return {name: together.load() if load.others_share is None else load for name, load in known.items()}
 
 
 @dataclass(frozen=True)

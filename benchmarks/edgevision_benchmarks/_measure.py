@@ -120,13 +120,13 @@ def benchmark(
         warmup: how many runs to let pass before, exactly; default: 20, but no longer than 2 seconds.
         threads: for the runtime, 1 to 256; default: the cores this process may use, at most 4.
         runtime: `litert`, `tflite-runtime` or `onnxruntime`; default: the first one installed that reads the file.
-        seed: of the order in which files take turns, and of every bootstrap.
+        seed: of the order in which files take turns, and of every bootstrap; 0 to 2**32 - 1.
         thread_sweep: time each file with these numbers of threads too, in turns, and recommend one.
         mlperf: time each file as MLPerf's single stream too: p90 of at least 1,024 runs and 60 s, and again.
         sustained_s: let each file run without a pause for so long too, and compare the end with the beginning.
         operators: time each operator of each file too.
         reference: the file that the others are compared with, or its name in the report; default: the first float32
-            `.tflite` file, else the first float32 file, else the first; the first that opens, if it does not.
+            `.tflite` file, else the first float32 file, else the first; the next one, if it cannot be timed.
         given: what to assume of files that edgevision did not write.
         whole: take all pictures of `folder/<label>/`, also those that a file was trained or calibrated on. By default
             a folder that a file was made from is measured on the test part of its split by content, and any picture
@@ -258,7 +258,7 @@ def prepare(
 ) -> Prepared:
     """Read the files and choose the pictures; needs no runtime. Arguments and errors are those of `benchmark`."""
     tell: OnProgress = on_progress or (lambda name, stage, done, total: None)
-    check_settings(runs, warmup, threads, runtime, thread_sweep, sustained_s)
+    check_settings(runs, warmup, threads, runtime, seed, thread_sweep, sustained_s)
     settings = dataclasses.replace(_settings(runs, warmup), seed=seed)
     candidates = _open_all(files, given)
     readable = [(each.row, each.metadata) for each in candidates if each.metadata is not None]
@@ -291,6 +291,7 @@ def check_settings(
     warmup: Optional[int],
     threads: Optional[int],
     runtime: Optional[str],
+    seed: int,
     thread_sweep: Sequence[int],
     sustained_s: Optional[float],
 ) -> None:
@@ -302,6 +303,8 @@ def check_settings(
     for count in (threads, *thread_sweep):
         if count is not None and not 1 <= count <= 256:
             raise UsageError(f"threads must lie between 1 and 256, got {count}")
+    if not 0 <= seed < 2**32:
+        raise UsageError(f"the seed must lie between 0 and {2**32 - 1}, got {seed}")
     if sustained_s is not None and not 0 < sustained_s <= 86400:
         raise UsageError(f"seconds without a pause must be more than 0 and at most 86400, got {sustained_s:g}")
     if runtime is not None:

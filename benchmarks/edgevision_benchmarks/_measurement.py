@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Optional
 
 from edgevision_device import Percentiles
@@ -114,11 +114,11 @@ class Measurement:
         round_p50_ms: the median of each round, in which every file had its turn.
         speed: against the reference; None for that one itself.
         opencv: version that decoded and resized.
-        others_share, steal_share: see `Load`, of its own turns; where those were too short to tell, the mean of before
-            and after.
+        others_share, steal_share: see `Load`, of its own turns; where those were too short to tell, of the turns of all
+            files; where those were, too, the mean of before and after.
         throttled: whether the processor was slowed down, or short of power, while the files were timed; None if the
             system does not say.
-        drift: time in the last third of its rounds over that in the first; None of too few rounds.
+        drift: time in the last third of its rounds over that in the first; None of fewer than 18 rounds.
         warmup: the runs that warmed up, after the first; None if there were none.
         decide: temperature, and the best of the scores.
         latency_intervals: `p50_ms`, `p90_ms` and `p99_ms` → low and high; None if fewer than `LEAST_ROUNDS` rounds.
@@ -126,12 +126,15 @@ class Measurement:
         top5: how many pictures have their own label among the five best; None of a file of five labels or fewer.
         paired: its accuracy against that of the reference, on the same pictures; None for that one itself.
         mlperf: p90 of a single stream, twice; None if not asked for.
-        cost: of a `.tflite` file.
-        energy_mj: of a run, beyond that of the idle processor; None if not measured.
+        cost: of its graph; None where the file or the runtime does not tell.
+        energy_mj: of a run, beyond that of the idle processor or board; None if not measured.
+        energy_by: `RAPL`, the counters of an x86 processor, or `PMIC rails`, the sum of those that a Raspberry Pi 5's
+            power chip tells: not what the supply delivers, nor what USB devices take.
         histogram: of the runs that `latency` counts; None of a report that was written before there were any.
         sustained: runs without a pause; None if not asked for.
         operator_times: of each operator; None if not asked for.
         drifted: whether that is beyond the noise floor, or beyond 5 % where there is none.
+        not_measured: name of a figure that was asked for and is None → why, one line.
     """
 
     runtime: str
@@ -165,9 +168,11 @@ class Measurement:
     mlperf: Optional[SingleStream] = None
     cost: Optional[Cost] = None
     energy_mj: Optional[float] = None
+    energy_by: Optional[str] = None
     histogram: Optional[Histogram] = None
     sustained: Optional[Sustained] = None
     operator_times: Optional[OperatorTimes] = None
+    not_measured: dict[str, str] = field(default_factory=dict[str, str])
 
     @property
     def disturbed(self) -> tuple[str, ...]:
@@ -216,11 +221,6 @@ class Measurement:
         scores = [each.f1 for each in self.per_label.values()]
         return sum(scores) / len(scores) if scores else 0.0
 
-    @property
-    def recalls(self) -> dict[str, Accuracy]:
-        """The same of each true label's pictures, in the order of the file's labels."""
-        return {label: Accuracy(row.get(label, 0), sum(row.values())) for label, row in self.confusion.items()}
-
     def to_record(self) -> dict[str, Any]:
         """Return it as JSON types."""
         low, high = self.top1.interval if self.judged else (None, None)
@@ -264,9 +264,11 @@ class Measurement:
             "mlperf": None if self.mlperf is None else self.mlperf.to_record(),
             "cost": None if self.cost is None else self.cost.to_record(),
             "energy_mj": self.energy_mj,
+            "energy_by": self.energy_by,
             "sustained": None if self.sustained is None else self.sustained.to_record(),
             "operator_times": None if self.operator_times is None else self.operator_times.to_record(),
             "histogram": None if self.histogram is None else self.histogram.to_record(),
+            "not_measured": self.not_measured,
             "disturbed": list(self.disturbed),
             "confusion": self.confusion,
         }

@@ -27,7 +27,8 @@ class Device:
 
     Attributes:
         number: from 1, over all tables.
-        title: the machine's name; where two have the same, with what tells them apart.
+        title: what the report was called, and the machine's name; without the former, where two machines have the same
+            name, with what tells them apart.
     """
 
     number: int
@@ -134,11 +135,12 @@ class Merged:
         return json.dumps(self.to_record(), indent=2, ensure_ascii=False) + "\n"
 
 
-def merge(reports: Sequence[Report], *, command: Optional[str] = None) -> Merged:
+def merge(reports: Sequence[Report], *, names: Optional[Sequence[str]] = None, command: Optional[str] = None) -> Merged:
     """Put reports side by side.
 
     Args:
         reports: at least two, one a device, in the order of the columns.
+        names: what to call each of them; None: as the machine is called, and the time of the report.
         command: what the page says made it.
 
     Raises:
@@ -151,7 +153,7 @@ def merge(reports: Sequence[Report], *, command: Optional[str] = None) -> Merged
     for place, report in enumerate(reports):
         if report in reports[:place]:
             raise UsageError(f"the report of {machine_name(report.conditions)}, {report.created}, is given twice")
-    devices = [Device(n, title, report) for n, (title, report) in enumerate(zip(_titles(reports), reports), 1)]
+    devices = [Device(n, title, report) for n, (title, report) in enumerate(zip(_titles(reports, names), reports), 1)]
     by_pictures: dict[str, list[Device]] = {}
     for device in devices:
         by_pictures.setdefault(device.report.pictures.sha256, []).append(device)
@@ -198,8 +200,10 @@ def _table(devices: list[Device]) -> MergedTable:
     return MergedTable(devices[0].report.pictures, tuple(devices), tuple(merged))
 
 
-def _titles(reports: Sequence[Report]) -> list[str]:
+def _titles(reports: Sequence[Report], names: Optional[Sequence[str]]) -> list[str]:
     titles = [machine_name(report.conditions) for report in reports]
+    if names is not None:
+        return [f"{name}, {title}" for name, title in zip(names, titles)]
     many = Counter(titles)
     titles = [title if many[title] == 1 else f"{title}, {report.created}" for title, report in zip(titles, reports)]
     many = Counter(titles)

@@ -29,9 +29,7 @@ def general_notes(report: Report) -> list[str]:
     limit = "" if settings.runs_limit_s is None else f" (up to {settings.runs} in {settings.runs_limit_s:g} s)"
     lines.append(f"{_span(runs)} runs timed{limit} after {_span(warmup)} to warm up; the first run stands apart")
     lines.extend(_turns(report))
-    energies = [f"{file.name} {found.energy_mj:.3g}" for file, found in report.measured if found.energy_mj is not None]
-    told = f"{', '.join(energies)} mJ a run, beyond the idle processor" if energies else "not measured"
-    lines.append(f"energy: {told}")
+    lines.append(f"energy: {_energy(report)}")
     if any(found.thread_sweep is not None for _, found in report.measured):
         lines.append("threads: the fewest are recommended that cannot be told from the fastest")
     resizing = _range([found.preprocess.p50_ms for _, found in report.measured])
@@ -66,7 +64,8 @@ def _of_file(file: FileResult, found: Measurement) -> list[str]:
     if file.random_weights:
         lines.append("random weights: it takes as long, and has no accuracy")
     if found.speed is not None:
-        verdict = found.speed.verdict or f"no verdict on fewer than {LEAST_ROUNDS} rounds"
+        few = f" on fewer than {LEAST_ROUNDS} rounds" if found.speed.time.rounds < LEAST_ROUNDS else ""
+        verdict = found.speed.verdict or f"no verdict{few}"
         lines.append(f"{verdict}, {_ratio(found.speed.time)}")
     if found.paired is not None:
         flips = f"{found.paired.flips} flip{'s' if found.paired.flips != 1 else ''}"
@@ -89,7 +88,14 @@ def _of_file(file: FileResult, found: Measurement) -> list[str]:
         lines.extend(found.operator_times.describe(found.latency.p50_ms))
     if found.thread_sweep is not None:
         counts = ", ".join(f"{each.threads}: {ms_text(each.latency.p50_ms)}" for each in found.thread_sweep.counts)
-        lines.append(f"p50 ms by threads {counts}; {found.thread_sweep.recommended} recommended")
+        best = found.thread_sweep.recommended
+        told = f"none recommended on fewer than {LEAST_ROUNDS} rounds" if best is None else f"{best} recommended"
+        lines.append(f"p50 ms by threads {counts}; {told}")
+    lines += [
+        f"{name.replace('_', ' ')}: not measured: {why}"
+        for name, why in found.not_measured.items()
+        if name != "energy_mj"
+    ]
     return lines
 
 
@@ -104,6 +110,19 @@ def _turns(report: Report) -> list[str]:
         f"timed in turns, in shuffled rounds (seed {report.settings.seed}); "
         f"time ratio: against {references[0]} in the same rounds{noise}"
     ]
+
+
+def _energy(report: Report) -> str:
+    found = [(file.name, each) for file, each in report.measured]
+    energies = [f"{name} {each.energy_mj:.3g}" for name, each in found if each.energy_mj is not None]
+    # The same of all files, most likely: the board has no such chip.
+    whys = dict.fromkeys(each.not_measured["energy_mj"] for _, each in found if "energy_mj" in each.not_measured)
+    missing = "not measured" + "".join(f": {why}" for why in whys)
+    if not energies:
+        return missing
+    rails = any(each.energy_by == "PMIC rails" for _, each in found)
+    beyond = "idle board (sum of the PMIC's rails: not what the supply delivers)" if rails else "idle processor"
+    return f"{', '.join(energies)} mJ a run, beyond the {beyond}{f'; of others {missing}' if whys else ''}"
 
 
 def _range(times_ms: list[float]) -> str:

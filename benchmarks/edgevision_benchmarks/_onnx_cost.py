@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Optional, Union
+from typing import Any, NamedTuple, Optional
 
-from edgevision_device import load_runtime, quiet_native
+from edgevision_device import encode_field, load_runtime, quiet_native, read_fields, read_varints
 
 from ._cost import Cost
 
@@ -111,12 +111,16 @@ def _infer(model: bytes, known: set[str], names: Sequence[str]) -> dict[str, Sha
     """
     onnxruntime: Any = load_runtime("onnxruntime")
     # A message that follows another one is merged with it (protobuf.dev, encoding): these become outputs of the graph.
-    more = b"".join(_field(12, _field(1, name.encode())) for name in dict.fromkeys(names) if name not in known)
+    more = b"".join(
+        encode_field(12, encode_field(1, name.encode())) for name in dict.fromkeys(names) if name not in known
+    )
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 4  # fatal
     with quiet_native():
-        session = onnxruntime.InferenceSession(model + _field(7, more), options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(
+            model + encode_field(7, more), options, providers=["CPUExecutionProvider"]
+        )
     shapes: dict[str, Shape] = {}
     for tensor in (*session.get_inputs(), *session.get_outputs()):
         # A free batch dimension is a name or None; edgevision runs one picture at a time.
@@ -131,10 +135,8 @@ def _read_graph(model: bytes) -> _Graph:
     nodes: list[Node] = []
     constants: dict[str, Shape] = {}
     outputs: set[str] = set()
-    for graph in (value for number, value in _fields(model) if number == 7 and isinstance(value, bytes)):
-        for number, value in _fields(graph):
-            if not isinstance(value, bytes):
-                continue
+    for graph in (value for number, value in _values(model) if number == 7):
+        for number, value in _values(graph):
             if number == 1:
                 inputs, made, kinds = (_texts(value, place) for place in (1, 2, 4))
                 nodes.append(Node("".join(kinds), inputs, made))
@@ -147,60 +149,15 @@ def _read_graph(model: bytes) -> _Graph:
 
 
 def _read_tensor(tensor: bytes) -> tuple[str, Shape]:
-    name, shape = "", list[int]()
-    for number, value in _fields(tensor):
-        if number == 1 and isinstance(value, int):
-            shape.append(value)
-        elif number == 1 and isinstance(value, bytes):  # packed
-            at = 0
-            while at < len(value):
-                size, at = _varint(value, at)
-                shape.append(size)
-        elif number == 8 and isinstance(value, bytes):
-            name = value.decode()
-    return name, shape
+    """Return name and shape; the sizes may be packed in one field or lie in one each."""
+    (name,) = _texts(tensor, 8)
+    return name, [size for number, sizes in _values(tensor) if number == 1 for size in read_varints(sizes)]
 
 
 def _texts(message: bytes, number: int) -> tuple[str, ...]:
-    return tuple(value.decode() for place, value in _fields(message) if place == number and isinstance(value, bytes))
+    return tuple(value.decode() for place, value in _values(message) if place == number)
 
 
-def _fields(message: bytes) -> Iterator[tuple[int, Union[int, bytes]]]:
-    """Yield number and value of each field (protobuf.dev, encoding)."""
-    at = 0
-    while at < len(message):
-        tag, at = _varint(message, at)
-        wire = tag & 7
-        if wire == 0:
-            value, at = _varint(message, at)
-            yield tag >> 3, value
-            continue
-        size = {1: 8, 5: 4}.get(wire)
-        if size is None:
-            if wire != 2:
-                raise ValueError(f"wire type {wire}")
-            size, at = _varint(message, at)
-        yield tag >> 3, message[at : at + size]
-        at += size
-
-
-def _varint(message: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = message[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-        shift += 7
-
-
-def _field(number: int, value: bytes) -> bytes:
-    """Encode one field of bytes."""
-    encoded = bytearray([number << 3 | 2])
-    length = len(value)
-    while length > 0x7F:
-        encoded.append(length & 0x7F | 0x80)
-        length >>= 7
-    encoded.append(length)
-    return bytes(encoded) + value
+def _values(message: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield number and value of each field."""
+    return ((field.number, message[field.value : field.end]) for field in read_fields(message))

@@ -22,7 +22,6 @@ from edgevision_device import load_runtime, quiet_native
 
 from ._cost import delegated_places, read_operators
 from ._speed import LEAST_ROUNDS
-from ._statistics import CONFIDENCE
 from ._text import ms_text, printable
 
 __all__ = [
@@ -44,8 +43,6 @@ _LIMIT_S = 60.0
 #: Runs in a turn, after those that fill the caches; the shortest counts.
 _RUNS = 5
 _IDLE_RUNS = 2
-#: How often the rounds are drawn anew.
-_DRAWS = 1000
 #: Named for people.
 _TOLD = 8
 
@@ -58,7 +55,8 @@ class OperatorTime:
         name: of its output in a `.tflite`, of the operator in an `.onnx` as ONNX Runtime has fused it.
         kind: such as `CONV_2D`.
         by: `XNNPACK`, or `runtime` for the runtime's own kernels.
-        ms, low_ms, high_ms: what it takes of a run, see `estimate`.
+        ms, low_ms, high_ms: what it takes of a run, and in the rounds by themselves at least and at most: see
+            `estimate`.
     """
 
     name: str
@@ -97,10 +95,10 @@ class OperatorTimes:
         total = self.sum_ms
         lines = [
             f"its {len(self.operators)} operators take {ms_text(total)} ms, the shortest of {self.rounds} rounds: "
-            f"{total / p50_ms:.0%} of p50; of that, with 95 % intervals,"
+            f"{total / p50_ms:.0%} of p50; of that (with the range of single rounds)"
         ]
         # By what they take at least: on a busy machine one that is long by chance would come first.
-        for each in sorted(self.operators, key=lambda each: -each.low_ms)[:_TOLD]:
+        for each in sorted(self.operators, key=lambda each: (-each.low_ms, -each.ms))[:_TOLD]:
             lines.append(
                 f"{each.ms / total:.1%}: {ms_text(each.ms)} ms ({ms_text(each.low_ms)} to "
                 f"{ms_text(each.high_ms)}) {each.kind} {_short(each.name)}, {each.by}"
@@ -199,12 +197,13 @@ def time_onnx_operators(model: bytes, threads: int, pixels: Pixels) -> OperatorT
 
 
 def estimate(
-    times_ms: npt.NDArray[np.float64], *, is_running_sum: bool, seed: int = 0
+    times_ms: npt.NDArray[np.float64], *, is_running_sum: bool
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return what each operator takes, and the ends of its interval at `CONFIDENCE`, from drawing the rounds anew.
+    """Return what each operator takes, and the least and the most that a single round says.
 
     The shortest time of all rounds: whatever else the machine does can only make a run longer. A difference of two
-    medians is off by as much as a small operator takes.
+    medians is off by as much as a small operator takes. The least and the most are no confidence interval: drawing
+    rounds anew gives none of a minimum, because it never finds a shorter one.
 
     Args:
         times_ms: `(rounds, operators)`.
@@ -218,10 +217,8 @@ def estimate(
         # More of a graph takes no less: where it was timed shorter, the time of less of it is too long.
         return np.diff(np.minimum.accumulate(shortest[::-1])[::-1], prepend=0.0)
 
-    rng = np.random.default_rng(seed)
-    drawn = np.array([of(times_ms[rng.integers(0, len(times_ms), len(times_ms))]) for _ in range(_DRAWS)])
-    low, high = np.quantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=0)
-    return of(times_ms), low, high
+    single = np.array([of(each[np.newaxis]) for each in times_ms])
+    return of(times_ms), single.min(axis=0), single.max(axis=0)
 
 
 def cut_graph(model: bytes, count: int) -> bytes:

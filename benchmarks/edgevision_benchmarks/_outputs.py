@@ -46,7 +46,8 @@ def write_report(
 
 def to_json(report: Report) -> str:
     """Return the text of `report.json`."""
-    return json.dumps(report.to_record(), indent=2, ensure_ascii=False) + "\n"
+    # NaN is no JSON: `read_report` refuses it, after all was measured.
+    return json.dumps(report.to_record(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def check_report(out: Path, *, overwrite: bool, resume: bool = True) -> None:

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Any, NoReturn, Union, cast, get_args, get_origin, get_type_hints
 
-from edgevision_device import FileError
+from edgevision_device import FileError, Percentiles
 
 from ._measurement import Measurement
 from ._report import FORMAT, Report
@@ -19,8 +19,11 @@ from ._threads import ThreadSweep
 __all__ = ["Misfit", "decode", "read_report"]
 
 
-#: Where a record calls a field otherwise.
+#: Far less than a clock can tell, and enough for logarithms and ratios.
+_LEAST_MS = 1e-9
+#: What may stand among the keys of what it belongs to, and the keys that are not called as their fields are.
 _KEYS: dict[type[Any], dict[str, str]] = {
+    Percentiles: {},
     TimeRatio: {"low": "ratio_low", "high": "ratio_high"},
     PairedDifference: {name: f"{name}_right" for name in ("both", "only_a", "only_b", "neither")},
     ThreadSweep: {"recommended": "recommended_threads"},
@@ -41,7 +44,8 @@ def read_report(path: Union[str, os.PathLike[str]]) -> Report:
     """
     file = Path(path)
     if file.is_dir():
-        file = file / "report.json"
+        names = ("report.json", "merged.json")
+        file = next((path for path in map(file.joinpath, names) if path.exists()), file / names[0])
     try:
         record: Any = json.loads(file.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
     except OSError as error:
@@ -51,10 +55,16 @@ def read_report(path: Union[str, os.PathLike[str]]) -> Report:
     found: Any = cast("dict[str, Any]", record).get("format") if isinstance(record, dict) else None
     if type(found) is not int or found < 1:
         raise FileError(f"{file} is no report: it has no format number; give a report.json of edgevision benchmark")
+    if "tables" in record:
+        raise FileError(f"{file} is several reports side by side; give one of them")
     if found > FORMAT:
         raise FileError(f"{file} has format {found}, and this edgevision reads up to {FORMAT}; update edgevision")
     try:
         report = cast(Report, _decode(Report, record, ""))
+        if report.settings.seed < 0:
+            raise Misfit(f"settings.seed must be at least 0, got {report.settings.seed}")
+        if not report.files:
+            raise Misfit("files must hold one file at least")
         for place, row in enumerate(report.files):
             if row.measured is not None:
                 if row.size_bytes < 1:
@@ -71,16 +81,34 @@ def _refuse_constant(name: str) -> NoReturn:
 
 def _check(found: Measurement, where: str) -> None:
     """Refuse what no measurement gives, and what reckoning with it would stumble over."""
-    counts = [count for row in found.confusion.values() for count in row.values()]
-    if min(counts, default=0) < 0 or (found.confusion and not sum(counts)):
+    if any(min(row.values(), default=0) < 0 or not sum(row.values()) for row in found.confusion.values()):
         raise Misfit(f"{where}.confusion must count pictures")
-    times = dataclasses.astuple(found.latency)[1:]
-    if not all(time_ms > 0 for time_ms in times):
-        raise Misfit(f"{where}.latency must be more than 0 ms, got {min(times):g}")
-    if not all(time_ms > 0 for time_ms in found.round_p50_ms):
-        raise Misfit(f"{where}.round_p50_ms must be more than 0 ms, got {min(found.round_p50_ms):g}")
+    intervals = {} if found.latency_intervals is None else found.latency_intervals
+    passes = () if found.mlperf is None else found.mlperf.passes
+    times: dict[str, tuple[float, ...]] = {
+        "latency": dataclasses.astuple(found.latency)[1:],
+        "round_p50_ms": found.round_p50_ms,
+        **{f"latency_intervals.{name}": interval for name, interval in intervals.items()},
+        **{f"mlperf.passes[{n}]": dataclasses.astuple(each.latency)[1:] for n, each in enumerate(passes)},
+    }
+    for name, times_ms in times.items():
+        if not min(times_ms, default=1.0) > _LEAST_MS:
+            raise Misfit(f"{where}.{name} must be more than {_LEAST_MS:g} ms, got {min(times_ms):g}")
+    if found.latency_intervals is not None and not {"p50_ms", "p90_ms", "p99_ms"} <= intervals.keys():
+        raise Misfit(f"{where}.latency_intervals must hold p50_ms, p90_ms and p99_ms")
     if found.histogram is not None and not found.histogram.is_sound:
         raise Misfit(f"{where}.histogram must count runs in ascending bins")
+    if found.top5 is not None and not 0 <= found.top5.right <= found.top5.pictures:
+        raise Misfit(f"{where}.top5.right must lie between 0 and its pictures, got {found.top5.right}")
+    if found.paired is not None:
+        difference = found.paired.difference
+        if min(difference.both, difference.only_a, difference.only_b, difference.neither) < 0:
+            raise Misfit(f"{where}.paired must count pictures")
+        if not 0 < difference.confidence < 1:
+            raise Misfit(f"{where}.paired.confidence must lie between 0 and 1, got {difference.confidence:g}")
+    operators = found.operator_times
+    if operators is not None and operators.operators and not operators.sum_ms > 0:
+        raise Misfit(f"{where}.operator_times must take more than 0 ms, got {operators.sum_ms:g}")
 
 
 def decode(kind: Any, value: Any) -> Any:
@@ -127,7 +155,6 @@ def _build(kind: type[Any], record: dict[str, Any], where: str) -> Any:
             values[field.name] = _decode(hint, record[key], place)
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             if hint in _KEYS:
-                # A comparison stands among the keys of what it belongs to.
                 values[field.name] = _build(cast("type[Any]", hint), record, where)
                 continue
             if type(None) not in get_args(hint):

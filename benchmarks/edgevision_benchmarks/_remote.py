@@ -17,7 +17,7 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, Any, Callable, Optional, Union
 
-from edgevision_device import FileError, HostError, PictureError, UsageError
+from edgevision_device import FileError, HostError, PictureError, UsageError, hash_pictures, write_atomically
 
 from ._flips_section import make_thumbnails
 from ._measure import Prepared
@@ -44,6 +44,7 @@ _PIP_STEPS = ("Downloading", "Installing collected")
 _UNREACHABLE = re.compile(r"Retrying \(|NewConnectionError|name resolution|Network is unreachable")
 _ERROR = b"edgevision-benchmark: error: "
 _SKIPPED = b"skipped: "
+_UNREADABLE = "unreadable.json"
 
 #: The bytes of a file, or where they are.
 _Content = Union[bytes, Path]
@@ -74,19 +75,16 @@ def benchmark_on(host: str, ready: Prepared, args: argparse.Namespace, data_name
                 device.purge()
             except HostError as error:  # what was measured is not lost for that
                 print(f"not removed: {error}", file=sys.stderr)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "report.json"
-        path.write_bytes(text)
-        try:
-            report = read_report(path)
-        except FileError as error:
-            raise HostError(f"{host}: what came back is no report ({error}); report this as a bug") from error
+    report = _read(host, text, None if args.out is None else Path(args.out))
     rows = tuple(
         dataclasses.replace(row, path=each.row.path, error=row.error and here(row.error))
         for row, each in zip(report.files, ready.candidates)
     )
     if [row.sha256 for row in rows] != [each.row.sha256 for each in ready.candidates]:
         raise HostError(f"{host}: it measured other files than these; --purge removes what is damaged there")
+    known = ((each.label, digest) for each, digest in zip(ready.pictures, ready.digests) if digest is not None)
+    if report.pictures.sha256 != hash_pictures(known):
+        raise HostError(f"{host}: it measured other pictures than these; --purge removes what is damaged there")
     skipped = tuple(map(here, report.pictures.skipped))
     name = data_name or args.data or report.pictures.name
     pictures = dataclasses.replace(report.pictures, name=name, skipped=skipped)
@@ -270,6 +268,21 @@ class _Device:
         else:
             line = f"{refused.detail}; mend it there, or remove what is there with --purge and start again"
         return HostError(f"{self._host}: {line}")
+
+
+def _read(host: str, text: bytes, out: Optional[Path]) -> Report:
+    """Read the report that came back; what is none took as long to make, and is kept in `out`."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "report.json"
+        path.write_bytes(text)
+        try:
+            return read_report(path)
+        except FileError as error:
+            kept = "with --out it is kept"
+            if out is not None:
+                write_atomically(out / _UNREADABLE, text)
+                kept = f"it is kept in {out / _UNREADABLE}"
+            raise HostError(f"{host}: what came back is no report ({error}); {kept}; report this as a bug") from error
 
 
 def _extras(ready: Prepared, runtime: Optional[str], bits: int) -> list[str]:

@@ -104,7 +104,8 @@ class Report:
         edgevision: the version that measured.
         created: UTC, ISO 8601.
         command: what was typed, quoted for a shell; None from Python.
-        noise_floor: the reference's time against its own, timed as two in the same rounds; None for a single file.
+        noise_floor: the reference's time against its own, timed as two in the same rounds; None for a single
+            file, or where it could not be.
         before, after: the machine when the files were open and warm, and when they had been timed.
         resumed: whether it was killed when all files had been timed, and gone on with later.
         thumbnails: SHA-256 of a picture → `data:` address, of the flips that `report.html` shows; not in `report.json`.

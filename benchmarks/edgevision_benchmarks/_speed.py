@@ -54,7 +54,7 @@ class Speed:
         reference: its name.
         time: ratio to its time; below 1 is faster.
         verdict: `faster` or `slower`, if the whole interval lies farther from 1 than two timings of the reference
-            itself did; else `no difference`; None if there were fewer than `LEAST_ROUNDS` rounds.
+            itself did; else `no difference`; None if there were fewer than `LEAST_ROUNDS` rounds, or no such timings.
     """
 
     reference: str
@@ -84,7 +84,7 @@ def time_ratio(
 
 def judge(time: TimeRatio, floor: Optional[TimeRatio]) -> Optional[str]:
     """Return the verdict of `Speed`, given what two timings of one file made of it."""
-    return None if time.rounds < LEAST_ROUNDS else beyond(time, 1.0 if floor is None else floor.span)
+    return None if floor is None or time.rounds < LEAST_ROUNDS else beyond(time, floor.span)
 
 
 def beyond(time: TimeRatio, span: float) -> str:
@@ -95,11 +95,11 @@ def beyond(time: TimeRatio, span: float) -> str:
 
 
 def drift_of(rounds: Mapping[int, Sequence[float]], seed: int = 0) -> Optional[TimeRatio]:
-    """Compare the last third of the rounds with the first; None if there are fewer than `LEAST_ROUNDS`."""
-    if len(rounds) < LEAST_ROUNDS:
+    """Compare the last third of the rounds with the first; None if a third has fewer than `LEAST_ROUNDS`."""
+    third = len(rounds) // 3
+    if third < LEAST_ROUNDS:
         return None
     logs = np.log([np.median(rounds[number]) for number in sorted(rounds)])
-    third = len(logs) // 3
     first, last = logs[:third], logs[-third:]
     drawn = _bootstrap_medians(last, seed) - _bootstrap_medians(first, seed + 1)
     low, high = np.quantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])

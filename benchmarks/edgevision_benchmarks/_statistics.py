@@ -10,6 +10,8 @@ from typing import Any, Callable
 import numpy as np
 import numpy.typing as npt
 
+from ._text import points_text
+
 __all__ = [
     "CONFIDENCE",
     "Accuracy",
@@ -253,8 +255,8 @@ class PairedDifference:
         written = "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
         verdict = "distinguishable from 0" if self.distinguishable else "not distinguishable from 0"
         return (
-            f"{_points(self.difference)} points on {self.pictures:,} pictures "
-            f"({' to '.join(map(_points, self.interval))}), {written}: {verdict}"
+            f"{points_text(self.difference)} points on {self.pictures:,} pictures "
+            f"({' to '.join(map(points_text, self.interval))}), {written}: {verdict}"
         )
 
     def to_record(self) -> dict[str, Any]:
@@ -310,13 +312,3 @@ def _bisect(inside: Callable[[float], bool], start: float, end: float) -> float:
         middle = (start + end) / 2
         start, end = (middle, end) if inside(middle) else (start, middle)
     return start
-
-
-def _points(share: float) -> str:
-    """Write a difference of shares in percentage points, with its sign.
-
-    >>> _points(-0.00312), _points(0.0001), _points(0.25)
-    ('−0.3', '0.0', '+25.0')
-    """
-    points = round(100 * share, 1)
-    return f"{points:+.1f}".replace("-", "\N{MINUS SIGN}") if points else "0.0"

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-__all__ = ["interval_text", "ms_text", "percent_text", "points_text", "printable", "ratio_text", "size_text"]
+from collections.abc import Iterable
+
+__all__ = [
+    "disturbed_text",
+    "interval_text",
+    "ms_text",
+    "percent_text",
+    "points_text",
+    "printable",
+    "ratio_text",
+    "size_text",
+]
 
 
 def percent_text(share: float) -> str:
@@ -63,6 +74,15 @@ def size_text(size_bytes: float) -> str:
     value, unit = (size_bytes / 1e3, "kB") if size_bytes < 1e6 else (size_bytes / 1e6, "MB")
     decimals = 2 if value < 10 else 1 if value < 100 else 0
     return f"{value:.{decimals}f} {unit}"
+
+
+def disturbed_text(name: str, reasons: Iterable[str]) -> str:
+    """Say that a verdict rests on a time of this file, and what makes the time doubtful.
+
+    >>> disturbed_text("a.tflite", ["the processor was throttled"])
+    'warning: a.tflite: a disturbed time decided: the processor was throttled'
+    """
+    return f"warning: {name}: a disturbed time decided: {'; '.join(reasons)}"
 
 
 def printable(text: str) -> str:

@@ -7,14 +7,14 @@ import itertools
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Optional
 
 from edgevision_device import Percentiles
 
 from ._child import Request
 from ._processes import Process
 from ._rounds import Rounds, Settings, take_rounds
-from ._speed import TimeRatio, beyond, time_ratio
+from ._speed import LEAST_ROUNDS, TimeRatio, beyond, time_ratio
 
 __all__ = ["ThreadCount", "ThreadSweep", "recommend", "time_threads"]
 
@@ -40,11 +40,12 @@ class ThreadSweep:
 
     Attributes:
         counts: in the order asked for.
-        recommended: the fewest threads that cannot be told from the fastest.
+        recommended: the fewest threads that cannot be told from the fastest; None if there were fewer than
+            `LEAST_ROUNDS` rounds.
     """
 
     counts: tuple[ThreadCount, ...]
-    recommended: int
+    recommended: Optional[int]
 
     def to_record(self) -> dict[str, Any]:
         """Return it as JSON types."""
@@ -88,4 +89,5 @@ def recommend(rounds: Mapping[int, Rounds], seed: int, span: float) -> ThreadSwe
     fastest = min(rounds, key=lambda count: (latencies[count].p50_ms, count))
     found = [ThreadCount(count, latencies[count], time_ratio(rounds[count], rounds[fastest], seed)) for count in rounds]
     close = [each.threads for each in found if beyond(each.time, span) != "slower"]
-    return ThreadSweep(tuple(found), min([fastest, *close]))
+    enough = all(each.time.rounds >= LEAST_ROUNDS for each in found)
+    return ThreadSweep(tuple(found), min([fastest, *close]) if enough else None)

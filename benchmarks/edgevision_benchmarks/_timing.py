@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Callable, Optional
 
 from ._energy import EnergyMeter, energy_of_runs
-from ._load import Load, LoadMeter, MachineState, read_state
+from ._load import Load, LoadMeter, MachineState, loads_of, read_state
 from ._processes import ChildError, Process
 from ._rounds import Rounds, Settings, take_rounds
 from ._speed import TimeRatio, time_ratio
@@ -30,10 +29,11 @@ class Timing:
     Attributes:
         opened: by name, what opening, the first run and the runs that warmed up took.
         rounds: by name, of the files that could be timed.
-        loads: by name, what others did in its turns.
+        loads: see `loads_of`, of its turns.
         energy_mj: by name, of a run; None if not measured.
         errors: by name, why a file could not be timed.
         noise_floor, before, after: see `Report`.
+        no_floor: why several files have no noise floor, or None.
     """
 
     opened: dict[str, dict[str, Any]]
@@ -44,6 +44,7 @@ class Timing:
     noise_floor: Optional[TimeRatio]
     before: MachineState
     after: MachineState
+    no_floor: Optional[str] = None
 
     def to_record(self) -> dict[str, Any]:
         """Return it as JSON types."""
@@ -52,8 +53,8 @@ class Timing:
 
     @property
     def reference(self) -> str:
-        """The first file that could be opened, which the others are compared with."""
-        return next(iter(self.opened), "")
+        """The first file that could be timed to the end, which the others are compared with."""
+        return next((name for name in self.opened if name in self.rounds), "")
 
 
 def time_files(start: Mapping[str, Callable[[], Process]], settings: Settings, tell: OnProgress) -> Timing:
@@ -75,9 +76,10 @@ def time_files(start: Mapping[str, Callable[[], Process]], settings: Settings, t
     opened = {name: each.process.opened for name, each in turns.items()}
     reference = next(iter(turns), "")
     if len(turns) > 1:
-        # Without it there is no noise floor; the file itself is none the worse.
-        with contextlib.suppress(ChildError):
+        try:
             turns[_TWIN] = _Turns(start[reference]())
+        except ChildError as error:  # the file itself is none the worse
+            errors[_TWIN] = str(error)
 
     def take_turn(name: str, runs: int) -> Optional[list[float]]:
         try:
@@ -93,21 +95,22 @@ def time_files(start: Mapping[str, Callable[[], Process]], settings: Settings, t
     after = read_state()
     twin = turns.pop(_TWIN, None)
     twin_rounds = rounds.pop(_TWIN, None)
-    errors.pop(_TWIN, None)
+    died = errors.pop(_TWIN, None)
+    died = errors.get(reference, died)
+    floor = time_ratio(twin_rounds, rounds[reference], settings.seed) if twin_rounds and reference in rounds else None
     if twin is not None:
         twin.process.close()
     idle_w = mean_of(before.processor_w, after.processor_w)
     return Timing(
         opened=opened,
         rounds=rounds,
-        loads={name: each.load.load() for name, each in turns.items()},
+        loads=loads_of({name: each.load for name, each in turns.items()}),
         energy_mj={name: energy_of_runs(each.energy, each.ran, idle_w) for name, each in turns.items()},
         errors=errors,
-        noise_floor=(
-            time_ratio(twin_rounds, rounds[reference], settings.seed) if twin_rounds and reference in rounds else None
-        ),
+        noise_floor=floor,
         before=before,
         after=after,
+        no_floor=None if died is None else f"{reference} could not be timed as two: {died}",
     )
 
 

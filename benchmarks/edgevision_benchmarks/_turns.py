@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Optional, Union
+from typing import Any, Callable, Optional, TypeVar, Union
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from ._load import MachineState, throttled_between
 from ._measurement import Measurement, Paired
 from ._mlperf import LEAST_RUNS, LEAST_S, SingleStream, StreamPass
 from ._operators import OperatorTimes, not_measured
+from ._pmic import MeterError, can_ask, measure_run_mj
 from ._processes import ChildError, Process
 from ._reading import decode
 from ._rounds import Rounds, Settings
@@ -38,6 +39,7 @@ _DRIFT = 1.05
 
 #: What the process of one file answered, as JSON types.
 Answer = dict[str, Any]
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -110,26 +112,66 @@ def measure_all(
                 try:
                     process = processes.get(name) or start(name, request)
                     journal.require_same(name, process.opened)
-                    answer = _ask(name, request, process, settings, tell, extras, timing.before.temperature_c)
-                    journal.keep_answer(name, answer)
+                    asked = _Asked(process, partial(start, name, request))
+                    # A processor's counters have told it already.
+                    power = timing.energy_mj[name] is None and can_ask()
+                    journal.keep_answer(name, _ask(name, asked, tell, extras, timing.before.temperature_c, power=power))
                 except ChildError as error:
                     errors[name] = str(error)
-                if name in processes:
-                    processes[name].close()
-            tell(name, "failed" if name in errors else "done", 1, 1)
+            if name in processes:
+                processes[name].close()
+            if name in errors or not extras.thread_counts:
+                tell(name, "failed" if name in errors else "done", 1, 1)
+    # With several numbers of threads a file is open several times: only now is there no other one in memory.
+    for name in requests if extras.thread_counts else ():
+        if name in journal.answers:
+            if "threads" not in journal.answers[name]:
+                tell(name, "threads", 0, 1)
+                swept = _sweep_threads(requests[name], extras.thread_counts, settings, journal.answers[name])
+                journal.keep_answer(name, swept)
+            tell(name, "done", 1, 1)
     # Not in the order in which they were finished.
     answers = {name: journal.answers[name] for name in requests if name in journal.answers}
     return _conclude(requests, pictures, settings, timing, answers, errors)
 
 
+class _Asked:
+    """The process of one file, in place of which a new one is started where it has died of a question.
+
+    Attributes:
+        not_measured: figure → why there is none.
+    """
+
+    def __init__(self, process: Process, start: Callable[[], Process]) -> None:
+        self._process: Optional[Process] = process
+        self._start = start
+        self.not_measured: dict[str, str] = {}
+
+    @property
+    def process(self) -> Process:
+        """The one that lives."""
+        if self._process is None:
+            self._process = self._start()
+        return self._process
+
+    def extra(self, figure: str, ask: Callable[[Process], Found]) -> Optional[Found]:
+        """Ask for what the rest can do without: its process may die of it."""
+        try:
+            return ask(self.process)
+        except (ChildError, MeterError) as error:
+            self.not_measured[figure] = str(error)
+            self.close()
+            return None
+
+    def close(self) -> None:
+        """End the process."""
+        if self._process is not None:
+            self._process.close()
+            self._process = None
+
+
 def _ask(
-    name: str,
-    request: Request,
-    process: Process,
-    settings: Settings,
-    tell: OnProgress,
-    extras: Extras,
-    before_c: Optional[float],
+    name: str, asked: _Asked, tell: OnProgress, extras: Extras, before_c: Optional[float], *, power: bool
 ) -> Answer:
     """Return what one file's process says of memory, parts and pictures, and what else is asked for."""
     spells = None
@@ -138,25 +180,39 @@ def _ask(
         tell(name, "cooling down", 0, 1)
         cool_down(before_c)
         tell(name, "sustained", 0, 1)
-        spells = process.sustain(extras.sustained_s)
-    answer = process.finish(lambda stage, done, total: tell(name, stage, done, total))
+        duration_s = extras.sustained_s
+        spells = asked.extra("sustained", lambda process: process.sustain(duration_s))
+    answer = asked.process.finish(lambda stage, done, total: tell(name, stage, done, total))
     answer["sustained"] = spells
     if extras.mlperf:
-        answer["streams"] = []
-        for number in range(2):
-            tell(name, "single stream", number, 2)
-            answer["streams"].append(process.stream(LEAST_RUNS, LEAST_S))
+
+        def stream_twice(process: Process) -> list[dict[str, Any]]:
+            passes: list[dict[str, Any]] = []
+            for number in range(2):
+                tell(name, "single stream", number, 2)
+                passes.append(process.stream(LEAST_RUNS, LEAST_S))
+            return passes
+
+        answer["streams"] = asked.extra("mlperf", stream_twice)
     if extras.operators:
         tell(name, "operators", 0, 1)
-        try:
-            answer["operator_times"] = process.time_operators()
-        except ChildError as error:  # the file itself runs, and has been measured
-            answer["operator_times"] = not_measured(str(error)).to_record()
-    process.close()
-    if extras.thread_counts:
-        tell(name, "threads", 0, 1)
-        answer["threads"] = time_threads(request, extras.thread_counts, settings)
+        times = asked.extra("operator_times", Process.time_operators)
+        # It has a place of its own for the reason: the file may have one too.
+        answer["operator_times"] = times or not_measured(asked.not_measured.pop("operator_times")).to_record()
+    if power:
+        tell(name, "energy", 0, 1)
+        answer["rails_mj"] = asked.extra("energy_mj", measure_run_mj)
+    asked.close()
+    answer["not_measured"] = asked.not_measured
     return answer
+
+
+def _sweep_threads(request: Request, counts: Sequence[int], settings: Settings, answer: Answer) -> Answer:
+    """Return the answer with what `time_threads` adds to it, or why that is nothing."""
+    try:
+        return {**answer, "threads": time_threads(request, counts, settings)}
+    except ChildError as error:
+        return {**answer, "threads": None, "not_measured": {**answer["not_measured"], "thread_sweep": str(error)}}
 
 
 def _conclude(
@@ -186,9 +242,13 @@ def _measurement(
     span = _DRIFT if timing.noise_floor is None else timing.noise_floor.span
     load, before, after = timing.loads[name], timing.before, timing.after
     drift = drift_of(rounds, seed)
-    streams = [StreamPass(Percentiles(**each["latency"]), each["duration_s"]) for each in answer.get("streams", ())]
+    energy_mj = timing.energy_mj[name] if timing.energy_mj[name] is not None else answer.get("rails_mj")
+    streams = [StreamPass(Percentiles(**each["latency"]), each["duration_s"]) for each in answer.get("streams") or ()]
     right, spells = answer["top5_right"], answer["sustained"]
     judged = {each: found for each, found in answers.items() if found["predicted"] is not None}
+    speed, not_measured = _speed(name, timing, seed), dict(answer["not_measured"])
+    if speed is not None and timing.no_floor is not None:
+        not_measured["verdict"] = f"without a noise floor: {timing.no_floor}"
     return Measurement(
         **_times(timing.opened[name], rounds, seed),
         confusion=answer["confusion"],
@@ -197,18 +257,20 @@ def _measurement(
         memory_peak_bytes=answer["memory_peak_bytes"],
         memory_before_bytes=answer["memory_before_bytes"],
         memory_file_bytes=answer["memory_file_bytes"],
-        speed=_speed(name, timing, seed),
+        speed=speed,
         others_share=_known(load.others_share, before.others_share, after.others_share),
         steal_share=_known(load.steal_share, before.steal_share, after.steal_share),
         throttled=throttled_between(before, after),
         thread_sweep=_sweep(answer.get("threads"), seed, span),
         sustained=None if spells is None else compare_windows(Spells(**spells), seed, span),
         mlperf=SingleStream((streams[0], streams[1])) if streams else None,
-        energy_mj=timing.energy_mj[name],
+        energy_mj=energy_mj,
+        energy_by=None if energy_mj is None else "RAPL" if timing.energy_mj[name] is not None else "PMIC rails",
         cost=_cost(answer["cost"]),
         operator_times=decode(Optional[OperatorTimes], answer.get("operator_times")),
         top5=None if right is None else Accuracy(right, sum(each is not None for each in answer["predicted"])),
         paired=_paired(judged, name, pictures) if name in judged else None,
+        not_measured=not_measured,
         drift=drift,
         drifted=drift is not None and beyond(drift, span) != "no difference",
     )
@@ -226,13 +288,13 @@ def _times(opened: Mapping[str, Any], rounds: Rounds, seed: int) -> dict[str, An
         "latency": Percentiles.of_ms(times_ms),
         "histogram": Histogram.of_ms(times_ms),
         "latency_intervals": percentile_intervals(rounds, seed) if len(rounds) >= LEAST_ROUNDS else None,
-        "round_p50_ms": tuple(Percentiles.of_ms(each).p50_ms for each in rounds.values()),
+        "round_p50_ms": tuple(float(np.median(each)) for each in rounds.values()),
     }
 
 
 def _speed(name: str, timing: Timing, seed: int) -> Optional[Speed]:
-    """Compare a file's rounds with those of the reference; None for that one itself, or if it could not be timed."""
-    if name == timing.reference or timing.reference not in timing.rounds:
+    """Compare a file's rounds with those of the reference; None for that one itself."""
+    if name == timing.reference:
         return None
     ratio = time_ratio(timing.rounds[name], timing.rounds[timing.reference], seed)
     return Speed(timing.reference, ratio, judge(ratio, timing.noise_floor))
@@ -274,5 +336,5 @@ def _cost(record: Optional[dict[str, Any]]) -> Optional[Cost]:
 
 
 def _known(own: Optional[float], before: Optional[float], after: Optional[float]) -> Optional[float]:
-    """Return what a file's own turns say, or where they say nothing the mean of before and after."""
+    """Return what the turns say, or where they say nothing the mean of before and after."""
     return mean_of(before, after) if own is None else own

@@ -4,7 +4,9 @@ import itertools
 
 import pytest
 
-from edgevision_benchmarks._child import settle, time_runs
+from edgevision_benchmarks import benchmark, read_report, write_report
+from edgevision_benchmarks._child import settle, spread, time_runs
+from edgevision_benchmarks._measure import prepare
 
 
 def ticking(*durations_s):
@@ -61,3 +63,29 @@ def test_a_turn_ends_when_the_runtime_rests(spinning_s, steps):
 
     settle(lambda: 2 * min(now[0], spinning_s), sleep)
     assert len(slept) == steps
+
+
+@pytest.mark.parametrize("total", [1, 2, 31, 32, 33, 63, 64, 199, 1000])
+def test_a_few_pictures_are_from_all_over_the_list(total):
+    """It is sorted by label: its first pictures are of the first labels."""
+    chosen = spread(range(total), 32)
+    assert len(chosen) == len(set(chosen)) == min(total, 32)
+    assert (chosen[0], chosen[-1]) == (0, total - 1)
+    steps = [b - a for a, b in zip(chosen, chosen[1:])]
+    assert not steps or max(steps) - min(steps) <= 1
+    assert spread([], 32) == []
+
+
+def test_if_few_pictures_can_be_decoded_what_happens_around_a_run_is_timed_all_the_same(model, pictures, tmp_path):
+    """The only one of 121 that can be is none of the 100 that are tried first."""
+    file, folder = model(), pictures(shown=30)
+    names = prepare([file], folder).names
+    kept = max(set(range(len(names))) - set(spread(range(len(names)), 100)))
+    for place, name in enumerate(names):
+        if place != kept:
+            (folder / name).write_bytes(b"no picture")
+    report = benchmark([file], folder, runs=1, warmup=0)
+    found = report.files[0].measured
+    assert (found.preprocess.count, found.decide.count, found.top1.pictures) == (1, 1, 1)
+    write_report(report, tmp_path / "report")
+    assert read_report(tmp_path / "report") == report

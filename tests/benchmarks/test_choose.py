@@ -5,7 +5,18 @@ import json
 
 import pytest
 
-from edgevision_benchmarks import Budget, Flip, Paired, PairedDifference, TimeRatio, choose, main, write_report
+from edgevision_benchmarks import (
+    Budget,
+    Flip,
+    Paired,
+    PairedDifference,
+    TimeRatio,
+    choose,
+    main,
+    merge,
+    write_merged,
+    write_report,
+)
 from edgevision_benchmarks._pairs import paired_difference
 from edgevision_device import UsageError
 
@@ -63,11 +74,27 @@ def test_a_better_one_that_may_be_chance_is_called_so(make_report, measurement):
 def test_every_limit_names_what_it_excludes(report):
     excluded = {each.file.name: each.reasons for each in choose(report, Budget(30, 3000, 15)).excluded}
     assert excluded == {
-        "large.onnx": ("p90 44.0 ms is over 30 ms", "4.00 MB is over 3.00 MB"),
-        "huge.onnx": ("p90 99.0 ms is over 30 ms", "9.00 MB is over 3.00 MB"),
+        "large.onnx": ("p90 44.0 ms is over 30 ms", "4000 kB is over 3000 kB"),
+        "huge.onnx": ("p90 99.0 ms is over 30 ms", "9000 kB is over 3000 kB"),
         "tiny.tflite": ("its top-1 drops by 36.0 points, more than 15",),
         "broken.onnx": ("not measured: it crashed",),
     }
+
+
+def test_a_size_just_over_the_limit_reads_so(make_report, measurement):
+    report = make_report(("a.tflite", "tflite", "int8", 4_000_800, measurement(confusion(900))))
+    (excluded,) = choose(report, Budget(max_kb=4000)).excluded
+    assert excluded.reasons == ("4000.8 kB is over 4000 kB",)
+
+
+def test_a_merge_cannot_be_chosen_from(report, tmp_path, capsys):
+    write_merged(merge([report, dataclasses.replace(report, created="later")]), tmp_path)
+    for path in (tmp_path, tmp_path / "merged.json"):
+        assert main(["choose", str(path)]) == 2
+        message = f"{tmp_path / 'merged.json'} is several reports side by side; give one of them"
+        assert message in capsys.readouterr().err
+    assert main(["choose", str(tmp_path / "absent")]) == 2
+    assert "cannot read the report" in capsys.readouterr().err
 
 
 def test_a_drop_of_exactly_the_limit_is_within_it(make_report, measurement):
@@ -102,6 +129,44 @@ def test_what_misleads_about_the_chosen_file_is_said(make_report, measurement):
     assert "warning: it was trained on these" in choose(dataclasses.replace(report, files=files), Budget()).lines()
 
 
+def disturb(report, *names):
+    files = [
+        dataclasses.replace(file, measured=dataclasses.replace(file.measured, others_share=0.48))
+        if file.name in names
+        else file
+        for file in report.files
+    ]
+    return dataclasses.replace(report, files=tuple(files))
+
+
+@pytest.mark.parametrize(
+    ("budget", "named"),
+    [
+        pytest.param(Budget(max_kb=1000), [], id="accuracy alone"),
+        pytest.param(Budget(max_kb=3000), ["middle.tflite", "small.tflite"], id="the fastest of equals"),
+        pytest.param(Budget(max_ms=30), ["large.onnx", "middle.tflite", "small.tflite"], id="over the limit"),
+        pytest.param(Budget(max_ms=0.5), ["large.onnx", "middle.tflite", "small.tflite", "tiny.tflite"], id="none"),
+        pytest.param(Budget(max_kb=200), [], id="bytes left one"),
+        pytest.param(Budget(max_kb=200, max_ms=30), ["large.onnx", "tiny.tflite"], id="one, and a limit"),
+    ],
+)
+def test_where_a_disturbed_time_decided_the_files_are_named(report, budget, named):
+    everyone = [file.name for file, _ in report.measured if file.name != "huge.onnx"]
+    assert list(choose(disturb(report, *everyone), budget).disturbed) == named
+    assert choose(report, budget).disturbed == {}
+
+
+def test_a_disturbed_choice_is_said_and_stays(report, tmp_path, capsys):
+    write_report(disturb(report, "small.tflite"), tmp_path)
+    line = ["choose", str(tmp_path), "--max-ms", "30", "--max-kb", "3000"]
+    assert main(line) == 0
+    captured = capsys.readouterr()
+    assert captured.out.startswith("chosen: small.tflite")
+    assert captured.err == "warning: small.tflite: a disturbed time decided: others used 48% of the machine\n"
+    assert main([*line, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["disturbed"] == {"small.tflite": ["others used 48% of the machine"]}
+
+
 def flips(*pictures):
     """Flips of a file that is wrong where the first is right (`-n`), or the other way round (`n`)."""
     said = {True: ("red", "blue"), False: ("blue", "red")}
@@ -132,6 +197,23 @@ def test_files_are_compared_picture_by_picture_whichever_is_the_first(make_repor
     assert paired_difference(c, a).only_b == 20
     old = dataclasses.replace(c[1], paired=dataclasses.replace(c[1].paired, flipped=()))
     assert paired_difference(b, (c[0], old)) is None, "an older report says only how many flip"
+
+
+def test_the_verdict_is_that_of_the_report(make_report, measurement):
+    """The interval of 5 pictures lost and none gained leaves out 0, and chance gives that in 1 of 16."""
+    lost = [-n for n in range(1, 6)]
+    report = make_report(
+        ("a.tflite", "tflite", "float32", 3000, measurement(confusion(900), 9.0)),
+        ("b.tflite", "tflite", "int8", 1000, paired(measurement(confusion(895), 1.0), *lost)),
+    )
+    difference = report.files[1].measured.paired.difference
+    assert difference.interval[1] < 0
+    assert not difference.distinguishable
+    choice = choose(report, Budget())
+    assert choice.chosen[0].name == "b.tflite"
+    (other,) = choice.equal
+    assert (other.paired.only_a, other.paired.only_b) == (0, 5)
+    assert not other.to_record()["distinguishable"]
 
 
 def test_of_files_as_fast_as_the_fastest_the_smallest_is_chosen(make_report, measurement):

@@ -59,6 +59,8 @@ def test_skipped_pictures_are_named_on_stderr(model, pictures, capsys):
         pytest.param(
             ["{model}", "--data", "{data}", "--warmup", "-1"], "at least 0, got -1", id="less than no warm-up"
         ),
+        pytest.param(["{model}", "--data", "{data}", "--seed", "-1"], "0 and 4294967295, got -1", id="seed below 0"),
+        pytest.param(["{model}", "--data", "{data}", "--seed", "4294967296"], "got 4294967296", id="absurd seed"),
         pytest.param(["{model}", "--data", "{data}", "--threads", "0"], "between 1 and 256", id="no threads"),
         pytest.param(["{model}", "--data", "{data}", "--threads", "9999"], "between 1 and 256", id="absurd threads"),
         pytest.param(["{model}", "--data", "{data}", "--runtime", "litter"], "did you mean 'litert'", id="runtime"),

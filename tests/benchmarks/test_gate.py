@@ -1,5 +1,6 @@
 """Gates: what can be asked for, what fails, and that a bad one costs no measurement."""
 
+import dataclasses
 import json
 
 import pytest
@@ -26,6 +27,9 @@ from edgevision_device import UsageError
         ("size_kb<=110", 110.0, True),
         ("memory_mb<=69", 70.0, False),
         ("file_memory_mb<=10", 10.0, True),
+        ("top1>=1", 0.95, False),
+        ("top1<1", 0.95, True),
+        ("file_memory_mb<=0", 10.0, False),
     ],
 )
 def test_a_file_is_held_against_a_gate(report, text, value, passed):
@@ -36,10 +40,11 @@ def test_a_file_is_held_against_a_gate(report, text, value, passed):
 
 
 def test_what_was_not_measured_has_not_passed(report):
-    verdicts = judge(report, [parse_gate("top1>=0"), parse_gate("size_kb<=90")])
-    assert [verdict.passed for verdict in verdicts] == [True, False, False, True]
+    verdicts = judge(report, [parse_gate("top1>0"), parse_gate("size_kb<=110")])
+    assert [verdict.passed for verdict in verdicts] == [True, True, False, False]
     assert judge(report, [parse_gate("top5>=0.9")])[0].reason == "the file has no more than five labels"
-    assert verdicts[2].describe() == "broken.onnx: top1>=0: not measured: it crashed"
+    assert verdicts[2].describe() == "broken.onnx: top1>0: not measured: it crashed"
+    assert verdicts[3].describe() == "broken.onnx: size_kb<=110: not measured: it crashed"
 
 
 @pytest.mark.parametrize(
@@ -55,6 +60,14 @@ def test_what_was_not_measured_has_not_passed(report):
         ("p95_ms<=30", "unknown figure 'p95_ms'; did you mean 'p99_ms'?"),
         ("top1>=90", "top1 is a share between 0 and 1, got the gate 'top1>=90'; 90 % is 0.9"),
         ("size_kb<=-1", "no size_kb is below 0"),
+        ("top1>1", "no file can pass the gate 'top1>1'"),
+        ("top1>=0", "no file can fail the gate 'top1>=0'"),
+        ("top1<=1.0", "no file can fail the gate 'top1<=1.0'"),
+        ("macro_f1<0", "no file can pass the gate 'macro_f1<0'"),
+        ("p90_ms>=0", "no file can fail the gate 'p90_ms>=0'"),
+        ("size_kb<0", "no file can pass the gate 'size_kb<0'"),
+        ("p90_ms<=1e999", "no file can fail the gate 'p90_ms<=1e999'"),
+        ("p90_ms>=1e999", "no file can pass the gate 'p90_ms>=1e999'"),
     ],
 )
 def test_a_bad_gate_says_what_is_wrong(text, message):
@@ -84,14 +97,34 @@ def test_a_benchmark_that_misses_its_gate_is_exit_1(model, pictures, capsys):
 
 def test_a_finished_report_is_judged(report, tmp_path, capsys):
     write_report(report, tmp_path)
-    assert main(["report", "gate", str(tmp_path), "--gate", "size_kb<=200"]) == 0
-    assert capsys.readouterr().out == "gates: 2 of 2 passed\n"
+    assert main(["report", "gate", str(tmp_path), "--gate", "size_kb<=200"]) == 1
+    assert capsys.readouterr().out == (
+        "gate: broken.onnx: size_kb<=200: not measured: it crashed\ngates: 1 of 2 passed\n"
+    )
     assert main(["report", "gate", str(tmp_path), "--gate", "p90_ms<=10", "--json"]) == 1
     first, second = json.loads(capsys.readouterr().out)
     assert (first["file"], first["gate"], first["limit"], first["passed"]) == ("a.int8.tflite", "p90_ms<=10", 10, False)
     assert first["value"] == pytest.approx(11)
     assert (second["value"], second["reason"], second["passed"]) == (None, "it crashed", False)
     assert main(["report", "gate", str(tmp_path / "absent"), "--gate", "p90_ms<=10"]) == 2
+
+
+def test_a_time_that_decided_and_was_disturbed_is_named(report, tmp_path, capsys):
+    measured = dataclasses.replace(report.files[0].measured, others_share=0.48, throttled=True)
+    rows = (dataclasses.replace(report.files[0], measured=measured),)
+    write_report(dataclasses.replace(report, files=rows), tmp_path)
+    line = ["report", "gate", str(tmp_path), "--gate", "top1>=0.9"]
+    assert main(line) == 0
+    assert capsys.readouterr().err == "", "no time decided"
+    assert main([*line, "p90_ms<=30", "p50_ms<=30"]) == 0, "the verdict stays"
+    captured = capsys.readouterr()
+    assert captured.out == "gates: 3 of 3 passed\n"
+    reasons = ["others used 48% of the machine", "the processor was throttled"]
+    assert captured.err == f"warning: a.int8.tflite: a disturbed time decided: {'; '.join(reasons)}\n"
+    assert main([*line, "p90_ms<=30", "--json"]) == 0
+    captured = capsys.readouterr()
+    assert [each["disturbed"] for each in json.loads(captured.out)] == [[], reasons]
+    assert captured.err == ""
 
 
 def test_a_traceback_can_be_asked_for_on_either_side(tmp_path):

@@ -3,7 +3,7 @@
 import pytest
 
 from edgevision_benchmarks import MachineState, _load
-from edgevision_benchmarks._load import CpuTimes, Load, LoadMeter, read_cpu_times, throttled_between
+from edgevision_benchmarks._load import CpuTimes, Load, LoadMeter, loads_of, read_cpu_times, throttled_between
 
 
 def write(path, text):
@@ -32,6 +32,10 @@ def test_without_proc_stat_nothing_is_known(tmp_path, text):
 
 def metered(*spells):
     """Each spell: busy, steal and total seconds of the machine, and our own."""
+    return meter_of(*spells).load()
+
+
+def meter_of(*spells):
     readings, now = [], CpuTimes(100.0, 10.0, 200.0)
     for busy_s, steal_s, total_s, _ in spells:
         readings.append(now)
@@ -41,7 +45,7 @@ def metered(*spells):
     for *_, own_s in spells:
         meter.start()
         meter.stop(own_s)
-    return meter.load()
+    return meter
 
 
 def test_what_is_not_ours_is_others():
@@ -57,6 +61,18 @@ def test_ticks_that_come_late_are_no_negative_load():
 
 def test_short_turns_say_nothing():
     assert metered((0.4, 0.0, 0.9, 0.1)) == Load(None, None)
+
+
+def test_a_file_of_short_turns_gets_the_load_of_all_turns():
+    """They are interleaved: what the machine did in half a second before and after says less of them."""
+    turns = {"long": meter_of((1.5, 0.0, 2.0, 1.0)), "a": meter_of((0.6, 0.0, 0.8, 0.1)), "b": meter_of()}
+    loads = loads_of(turns)
+    assert loads["long"].others_share == pytest.approx(0.25)
+    assert loads["a"] == loads["b"] == Load(pytest.approx(1.0 / 2.8), 0.0)
+    assert loads_of({"a": meter_of((0.2, 0.0, 0.4, 0.1)), "b": meter_of((0.2, 0.0, 0.4, 0.1))}) == {
+        "a": Load(None, None),
+        "b": Load(None, None),
+    }
 
 
 def state(**changes):

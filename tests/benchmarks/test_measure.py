@@ -18,6 +18,7 @@ from edgevision_benchmarks import (
     render_html,
     write_report,
 )
+from edgevision_benchmarks._notes import file_notes
 from edgevision_device import DataOrigin, FileError, Metadata, Normalization, PictureError, UsageError, hash_pictures
 
 #: A child that dies of SIGSEGV on files called crash.tflite and does its work on others.
@@ -52,7 +53,7 @@ def test_accuracy_latency_and_memory_of_a_file(model, pictures):
     right = {label: {label: 3} for label in ("green", "blue", "dark")}
     assert found.confusion == {"red": {"red": 3, "blue": 1}, **right}
     assert found.top1.interval[0] < found.top1.share == 12 / 13 < found.top1.interval[1] < 1
-    assert found.recalls == {"red": Accuracy(3, 4), **{label: Accuracy(3, 3) for label in right}}
+    assert {label: each.recall for label, each in found.per_label.items()} == {"red": 0.75, **dict.fromkeys(right, 1)}
     assert (found.warmup_runs, found.latency.count, found.threads) == (2, 5, 1)
     assert found.runtime in ("litert", "tflite-runtime")
     assert 0 < found.latency.p50_ms <= found.latency.p90_ms <= found.latency.p99_ms
@@ -271,6 +272,15 @@ def test_a_file_is_timed_with_several_numbers_of_threads(model, pictures):
     assert set(found.latency_intervals) == {"p50_ms", "p90_ms", "p99_ms"}
     with pytest.raises(UsageError, match="between 1 and 256, got 0"):
         benchmark([model()], pictures("other"), thread_sweep=[1, 0])
+
+
+def test_few_runs_recommend_no_number_of_threads(model, pictures, tmp_path):
+    report = benchmark([model()], pictures(), runs=1, warmup=0, thread_sweep=[1, 2])
+    (file,) = report.files
+    assert file.measured.thread_sweep.recommended is None
+    (line,) = [line for line in file_notes(report)[file.name] if line.startswith("p50 ms by threads 1: ")]
+    assert line.endswith("; none recommended on fewer than 6 rounds")
+    assert read_report(write_report(report, tmp_path / "report")[0]) == report
 
 
 def test_the_cost_of_a_file_is_counted(model, pictures):

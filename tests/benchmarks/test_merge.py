@@ -97,7 +97,7 @@ def test_the_command_writes_a_record_and_a_page_that_needs_nothing_else(device, 
     assert main(line) == 0
     out = capsys.readouterr().out
     assert "1: p50 ms" in out
-    assert "1: Pi [4], 4 cores; litert 2.3.0, 2 threads; A system" in out
+    assert "1: a, Pi [4], 4 cores; litert 2.3.0, 2 threads; A system" in out
     record = json.loads((tmp_path / "out" / "merged.json").read_text(encoding="utf-8"))
     (table,) = record["tables"]
     assert [each["names"] for each in table["files"]] == [["a.tflite"], [evil], ["c.onnx"]]
@@ -122,6 +122,33 @@ def test_the_command_writes_a_record_and_a_page_that_needs_nothing_else(device, 
     assert main([*line, "--overwrite", "--json"]) == 0
     again = json.loads(capsys.readouterr().out)
     assert again["tables"] == record["tables"]
+
+
+def test_the_terminal_names_columns_as_they_were_given_and_what_was_disturbed(device, tmp_path, capsys, monkeypatch):
+    found = {"a": 4.0, "b/report": 2.0, "c/report": 1.0}
+    for folder, p50_ms in found.items():
+        report = device("Pi 5", ("a.tflite", "aa", (CONFUSION, p50_ms)))
+        if folder == "c/report":
+            rows = tuple(
+                dataclasses.replace(row, measured=dataclasses.replace(row.measured, others_share=0.48))
+                for row in report.files
+            )
+            report = dataclasses.replace(report, files=rows)
+        write_report(report, tmp_path / folder)
+    monkeypatch.chdir(tmp_path / "a")
+    line = ["report", "merge", "report.json", "../b/report/", "../c/report/report.json", "--out", str(tmp_path / "out")]
+    assert main(line) == 0
+    out = capsys.readouterr().out
+    lines = [each.strip() for each in out.splitlines()]
+    for number, name in enumerate(("a", "../b/report", "../c/report"), 1):
+        assert any(each.startswith(f"{number}: {name}, Pi 5, 4 cores") for each in lines), name
+    (row,) = [each.split() for each in lines if each.startswith("a.tflite")]
+    assert " ".join(row[1:]) == "1.00 kB 95.0 4.00 4.40 95.0 2.00 2.20 0.50 95.0 1.00 1.10 0.25"
+    assert "2: time ratio" in out
+    assert "1: time ratio" not in out
+    assert "time ratio: p50 over that of device 1" in lines
+    assert "3: others used 48% of the machine" in lines
+    assert "3</b> ../c/report, Pi 5" in (tmp_path / "out" / "merged.html").read_text(encoding="utf-8")
 
 
 def test_what_is_refused_leaves_nothing_behind(device, tmp_path, capsys):

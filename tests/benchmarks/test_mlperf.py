@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from edgevision_benchmarks import SingleStream, StreamPass, _turns, benchmark
+from edgevision_benchmarks import SingleStream, StreamPass, _turns, benchmark, read_report, write_report
 from edgevision_benchmarks._mlperf import time_stream
 from edgevision_device import Percentiles
 
@@ -36,7 +36,9 @@ def test_two_passes_repeat_each_other_within_5_percent(first, second, repeated):
     assert ("NOT within" in stream.describe()) is not repeated
 
 
-def test_a_file_is_streamed_twice(model, pictures, monkeypatch):
+def test_a_file_is_streamed_twice_and_its_report_can_be_read(model, pictures, tmp_path, monkeypatch):
     monkeypatch.setattr(_turns, "LEAST_S", 0.0)
-    (file,) = benchmark([model()], pictures(), runs=1, warmup=0, mlperf=True).files
-    assert [each.latency.count for each in file.measured.mlperf.passes] == [1024, 1024]
+    report = benchmark([model()], pictures(), runs=1, warmup=0, mlperf=True)
+    assert [each.latency.count for each in report.files[0].measured.mlperf.passes] == [1024, 1024]
+    write_report(report, tmp_path / "report")
+    assert read_report(tmp_path / "report") == report

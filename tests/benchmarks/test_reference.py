@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from edgevision_benchmarks import _remote, benchmark, command, main
+from edgevision_benchmarks import _processes, _remote, benchmark, command, main, read_report, write_report
 from edgevision_benchmarks._measure import prepare
-from edgevision_benchmarks._notes import general_notes
+from edgevision_benchmarks._notes import file_notes, general_notes
 from edgevision_device import FileError, Metadata, Normalization, read_model_file, seal
 
 FAST = dict(runs=6, warmup=0)
@@ -72,6 +72,66 @@ def test_the_reference_can_be_chosen_by_name_or_file(model, pictures, given):
     assert (float32.speed.reference, float32.paired.reference) == ("b/a.int8.tflite",) * 2
 
 
+#: The process that opens a.tflite as the `number`th one dies in its third turn; with 0 turns already at opening.
+DIES = """
+import os, edgevision_benchmarks._child as c
+opening, timing, turns = c._Opened.__init__, c._Opened.time, []
+def open_and_count(self, request):
+    self.number = 0
+    while request.file.endswith("a.tflite"):
+        self.number += 1
+        try:
+            os.close(os.open(os.path.join({folder!r}, str(self.number)), os.O_CREAT | os.O_EXCL))
+            break
+        except FileExistsError:
+            pass
+    if self.number == {number} and not {turns}:
+        os.abort()
+    opening(self, request)
+def time_or_die(self, runs):
+    turns.append(runs)
+    if self.number == {number} and len(turns) == {turns}:
+        os.abort()
+    return timing(self, runs)
+c._Opened.__init__, c._Opened.time = open_and_count, time_or_die
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "turns", "dead"),
+    [
+        pytest.param(1, 3, True, id="itself"),
+        pytest.param(2, 3, False, id="twin"),
+        pytest.param(2, 0, False, id="twin at once"),
+    ],
+)
+def test_without_a_noise_floor_there_are_ratios_and_no_verdict(model, tmp_path, monkeypatch, number, turns, dead):
+    files = [model(f"{name}.tflite") for name in "abc"]
+    (tmp_path / "opened").mkdir()
+    program, flag, code = _processes.child_command()
+    dies = DIES.format(folder=str(tmp_path / "opened"), number=number, turns=turns)
+    own = "from edgevision_benchmarks._child"
+    text = code.replace(own, f"exec({dies!r}); {own}")
+    monkeypatch.setattr(_processes, "child_command", lambda: [program, flag, text])
+    report = benchmark(files, None, runs=8, warmup=0)
+    rows = {file.name: file.measured for file in report.files}
+    assert (rows["a.tflite"] is None) is dead
+    assert report.noise_floor is None
+    reference, others = ("b.tflite", ["c.tflite"]) if dead else ("a.tflite", ["b.tflite", "c.tflite"])
+    assert rows[reference].speed is None
+    for name in others:
+        speed = rows[name].speed
+        assert (speed.reference, speed.time.rounds, speed.verdict) == (reference, 8, None)
+        lines = file_notes(report)[name]
+        assert lines[0].startswith("no verdict, ")
+        assert (
+            "verdict: not measured: without a noise floor: a.tflite could not be timed as two: the runtime crashed: "
+            "its process died of SIGABRT"
+        ) in lines
+    write_report(report, tmp_path / "report")
+    assert read_report(tmp_path / "report") == report
+
+
 def test_an_unknown_reference_is_one_line_that_names_what_there_is(model, capsys):
     files = [str(model(f"{name}.tflite")) for name in ("a.float32", "a.int8")]
     assert main([*files, "--no-accuracy", "--reference", "a.int9.tflite"]) == 2
@@ -91,8 +151,6 @@ def test_another_device_compares_with_the_same_file(sealed):
 
 
 def test_what_is_unfinished_goes_on_only_with_the_same_reference(model, tmp_path, monkeypatch, capsys):
-    from edgevision_benchmarks import _processes
-
     files = [str(model(f"a.{recipe}.tflite", recipe)) for recipe in ("int8", "float32")]
     line = [*files, "--no-accuracy", "--out", str(tmp_path / "out"), "--runs", "6", "--warmup", "0"]
 

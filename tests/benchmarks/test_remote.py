@@ -283,6 +283,20 @@ def test_a_blob_is_whole_or_not_there(agent):
     assert answer == {"result": {"code": 0}}
 
 
+def test_a_blob_has_its_name_only_when_it_is_on_the_disk(agent):
+    """Else a power cut leaves zeros of its length under its name."""
+    there = agent(
+        more="of_os, synced = (os.fsync, os.replace), set()\n"
+        "def fsync(file):\n of_os[0](file)\n synced.add((os.fstat(file).st_ino, os.fstat(file).st_size))\n"
+        "def replace(old, new):\n found = os.stat(old)\n assert (found.st_ino, found.st_size) in synced\n"
+        " of_os[1](old, new)\nos.fsync, os.replace = fsync, replace"
+    )
+    there.ask("open")
+    there.write(receive([[sha256_of(content), len(content)] for content in (b"one", bytes(2**20))]))
+    there.write(b"one" + bytes(2**20))
+    assert there.answer() == {"result": {}}
+
+
 def test_two_at_once_are_refused(agent):
     first, second = agent(), agent()
     first.ask("open")

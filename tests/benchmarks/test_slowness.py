@@ -1,6 +1,7 @@
 """Why int8 is not faster: every reason on made-up files and machines, and what real files say."""
 
 import dataclasses
+import random
 from pathlib import Path
 
 import pytest
@@ -8,11 +9,14 @@ import pytest
 from edgevision_benchmarks import Conditions, Cost, TimeRatio, read_report, render_html, write_report
 from edgevision_benchmarks._conditions import int8_instructions
 from edgevision_benchmarks._cost import read_cost
-from edgevision_benchmarks._slowness import explain, not_faster
+from edgevision_benchmarks._slowness import explain, not_faster, time_between
+from edgevision_benchmarks._speed import time_ratio
+from edgevision_benchmarks._turns import _times
 
 CONFUSION = {"red": {"red": 9, "blue": 1}}
 FLOAT = Cost(1000, 2000, 20, 19, 1, ("CAST",), {"float32": 6})
 INT8 = Cost(1000, 2000, 20, 19, 1, ("QUANTIZE",), {"int8": 6})
+FLOOR = TimeRatio(1.0, 0.98, 1.02, 20)
 PC = Conditions(None, "A", 4, "x86_64", 64, None, "S", "L", "3.11", None, int8_instructions=("avx512_vnni",))
 
 
@@ -62,7 +66,7 @@ def compared(make_report, measurement):
         ("a.int8.onnx", "onnx", "int8", 9, timed(found, 8)),
         ("a.float32.onnx", "onnx", "float32", 9, timed(found, 4)),
     )
-    return dataclasses.replace(report, conditions=PC, noise_floor=TimeRatio(1.0, 0.98, 1.02, 20))
+    return dataclasses.replace(report, conditions=PC, noise_floor=FLOOR)
 
 
 def test_each_int8_file_is_held_against_the_float_one_of_its_network_and_format(compared, tmp_path):
@@ -84,9 +88,12 @@ def test_each_int8_file_is_held_against_the_float_one_of_its_network_and_format(
 )
 def test_the_recipe_that_is_not_faster_is_named(make_report, measurement, recipe, told):
     found = measurement(CONFUSION)
-    report = make_report(
-        ("plain.tflite", "tflite", "float32", 9, timed(found, 2, cost=FLOAT)),
-        ("other.tflite", "tflite", recipe, 9, timed(found, 4, cost=INT8)),
+    report = dataclasses.replace(
+        make_report(
+            ("plain.tflite", "tflite", "float32", 9, timed(found, 2, cost=FLOAT)),
+            ("other.tflite", "tflite", recipe, 9, timed(found, 4, cost=INT8)),
+        ),
+        noise_floor=FLOOR,
     )
     line = not_faster(report)["other.tflite"].describe()
     assert line.startswith(f"{told} is not faster here than plain.tflite (slower, 2.00 of its time) because: ")
@@ -95,9 +102,12 @@ def test_the_recipe_that_is_not_faster_is_named(make_report, measurement, recipe
 def test_without_a_count_of_multiplications_only_the_name_tells_the_network(make_report, measurement):
     """Another network's float file may be the only one there is."""
     found = measurement(CONFUSION)
-    report = make_report(
-        ("large.float32.onnx", "onnx", "float32", 9, timed(found, 2)),
-        ("small.int8.onnx", "onnx", "int8", 9, timed(found, 4)),
+    report = dataclasses.replace(
+        make_report(
+            ("large.float32.onnx", "onnx", "float32", 9, timed(found, 2)),
+            ("small.int8.onnx", "onnx", "int8", 9, timed(found, 4)),
+        ),
+        noise_floor=FLOOR,
     )
     assert not_faster(report) == {}
     files = [dataclasses.replace(report.files[0], name="small.float32.onnx"), report.files[1]]
@@ -106,11 +116,39 @@ def test_without_a_count_of_multiplications_only_the_name_tells_the_network(make
 
 def test_of_the_same_multiplications_a_single_float_file_needs_no_name(make_report, measurement):
     found = measurement(CONFUSION)
-    report = make_report(
-        ("plain.tflite", "tflite", "float32", 9, timed(found, 2, cost=FLOAT)),
-        ("quantized.tflite", "tflite", "int8", 9, timed(found, 4, cost=INT8)),
+    report = dataclasses.replace(
+        make_report(
+            ("plain.tflite", "tflite", "float32", 9, timed(found, 2, cost=FLOAT)),
+            ("quantized.tflite", "tflite", "int8", 9, timed(found, 4, cost=INT8)),
+        ),
+        noise_floor=FLOOR,
     )
     assert not_faster(report)["quantized.tflite"].than == "plain.tflite"
+
+
+def test_what_is_faster_but_for_a_wide_noise_floor_needs_no_reason(make_report, measurement):
+    found = measurement(CONFUSION)
+    report = make_report(
+        ("plain.tflite", "tflite", "float32", 9, timed(found, 4, cost=FLOAT)),
+        ("other.tflite", "tflite", "dynamic", 9, timed(found, 3, cost=INT8)),
+    )
+    assert not_faster(dataclasses.replace(report, noise_floor=TimeRatio(1.0, 0.6, 1.6, 20))) == {}
+
+
+def test_one_pair_of_files_has_one_ratio(measurement):
+    """Of an even number of runs the median lies between the two in the middle."""
+    rng = random.Random(1)
+    mine, other = ({n: [rng.lognormvariate(0, 0.5) for _ in range(4)] for n in range(20)} for _ in range(2))
+    opened = {"runtime": "litert", "warmup_ms": []}
+    found = [
+        dataclasses.replace(measurement(CONFUSION), round_p50_ms=_times(opened, each, seed=3)["round_p50_ms"])
+        for each in (mine, other)
+    ]
+    assert time_between(*found, seed=3) == time_ratio(mine, other, seed=3)
+
+
+def test_without_a_noise_floor_nothing_is_called_slower(compared):
+    assert not_faster(dataclasses.replace(compared, noise_floor=None)) == {}
 
 
 def test_onnx_runtime_has_no_delegate_to_miss(measurement):

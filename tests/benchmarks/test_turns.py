@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from edgevision_benchmarks import Settings, TimeRatio
+from edgevision_benchmarks import Settings, ThreadSweep, TimeRatio
 from edgevision_benchmarks._rounds import take_rounds
-from edgevision_benchmarks._speed import beyond, drift_of, judge, percentile_intervals, time_ratio
+from edgevision_benchmarks._speed import LEAST_ROUNDS, beyond, drift_of, judge, percentile_intervals, time_ratio
 from edgevision_benchmarks._threads import recommend
 
 
@@ -122,7 +122,7 @@ def test_equal_files_are_seldom_told_apart_and_unequal_ones_always():
         pytest.param(1.1, 1.3, (0.98, 1.02), 20, "slower", id="slower"),
         pytest.param(0.9, 1.1, (0.98, 1.02), 20, "no difference", id="holds 1"),
         pytest.param(1.05, 1.3, (0.9, 1.02), 20, "no difference", id="below the noise, which was the other way round"),
-        pytest.param(1.05, 1.3, None, 20, "slower", id="no noise floor"),
+        pytest.param(1.1, 1.3, None, 20, None, id="no noise floor"),
         pytest.param(1.1, 1.3, (0.98, 1.02), 5, None, id="too few rounds"),
     ],
 )
@@ -138,7 +138,12 @@ def test_a_machine_that_slows_down_is_a_drift():
     assert beyond(drift_of(steady), 1.05) == "no difference"
     assert beyond(drift_of(slowing), 1.05) == "slower"
     assert drift_of(slowing).rounds == 6
-    assert drift_of({number: [1.0] for number in range(5)}) is None
+
+
+def test_a_drift_takes_as_many_rounds_in_a_third_as_an_interval_does():
+    """Of two rounds against two, a third of the intervals leaves out a drift of none."""
+    assert drift_of({number: [1.0] for number in range(3 * LEAST_ROUNDS - 1)}) is None
+    assert drift_of({number: [1.0] for number in range(3 * LEAST_ROUNDS)}).rounds == LEAST_ROUNDS
 
 
 def test_intervals_of_percentiles_cover_as_often_as_they_say():
@@ -160,6 +165,14 @@ def test_percentiles_lie_inside_their_intervals():
         low, high = percentile_intervals(rounds)[f"p{percent}_ms"]
         assert low <= np.percentile(times, percent, method="inverted_cdf") <= high
         assert {low, high} <= {*times} or low < high
+
+
+def test_too_few_rounds_recommend_no_number_of_threads():
+    rounds = {count: {number: [each_ms] for number in range(5)} for count, each_ms in {1: 4.0, 2: 2.0}.items()}
+    found = recommend(rounds, 0, 1.02)
+    assert found.recommended is None
+    assert [each.latency.p50_ms for each in found.counts] == [4.0, 2.0]
+    assert ThreadSweep.to_record(found)["recommended_threads"] is None
 
 
 @pytest.mark.parametrize(

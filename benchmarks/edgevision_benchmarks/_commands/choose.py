@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 
 from .._choice import Budget, choose
 from .._reading import read_report
+from .._text import disturbed_text
 
 __all__ = ["add_arguments", "run"]
 
@@ -32,4 +34,6 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(choice.to_record(), indent=2, ensure_ascii=False))
     else:
         print("\n".join(choice.lines()))
+        for name, reasons in choice.disturbed.items():
+            print(disturbed_text(name, reasons), file=sys.stderr)
     return int(choice.chosen is None)

@@ -12,6 +12,7 @@ from edgevision_device import UsageError
 
 from .._gate import NAMES, Gate, Verdict, judge, parse_gate
 from .._reading import read_report
+from .._text import disturbed_text
 
 __all__ = ["add_arguments", "add_gate", "print_verdicts", "run"]
 
@@ -46,12 +47,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def print_verdicts(verdicts: Sequence[Verdict], stream: TextIO) -> None:
-    """Write what failed, a line each, and how many passed."""
+    """Write what failed, a line each, and how many passed; on stderr, which files' times were disturbed."""
     failed = [verdict for verdict in verdicts if not verdict.passed]
     for verdict in failed:
         print(f"gate: {verdict.describe()}", file=stream)
     if verdicts:
         print(f"gates: {len(verdicts) - len(failed)} of {len(verdicts)} passed", file=stream)
+    for name, reasons in {verdict.file: verdict.disturbed for verdict in verdicts if verdict.disturbed}.items():
+        print(disturbed_text(name, reasons), file=sys.stderr)
 
 
 def _gate(text: str) -> Gate:

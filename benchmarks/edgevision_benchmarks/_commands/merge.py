@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .._console import print_first_that_fits
@@ -13,13 +15,14 @@ from .._reading import read_report
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from .._merge import Merged, MergedTable
-    from .._report import FileResult
+    from .._merge import Merged, MergedRow, MergedTable
 
 __all__ = ["add_arguments", "print_merged", "run"]
 
 #: What is no terminal has no width of its own; no line needs to break there.
 _WIDTH = 400
+#: Not of the first device: the others are held against it.
+_RATIO = "time ratio"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +38,8 @@ def run(args: argparse.Namespace) -> int:
     from .._merge import check_merged, merge, write_merged
 
     check_merged(args.out, overwrite=args.overwrite)
-    merged = merge([read_report(path) for path in args.reports], command=shlex.join(args.command_line))
+    reports = [read_report(path) for path in args.reports]
+    merged = merge(reports, names=_names(args.reports), command=shlex.join(args.command_line))
     written = write_merged(merged, args.out, overwrite=args.overwrite)
     if args.json:
         sys.stdout.write(merged.to_json())
@@ -43,6 +47,13 @@ def run(args: argparse.Namespace) -> int:
         print_merged(merged)
     print(f"wrote {' and '.join(map(str, written))}", file=sys.stderr)
     return 0
+
+
+def _names(given: Sequence[str]) -> list[str]:
+    """Return what to call the reports: the last part of each folder, or where two have the same, all that was given."""
+    folders = [path.parent if path.name == "report.json" else path for path in map(Path, given)]
+    last = [folder.name or folder.absolute().name for folder in folders]
+    return [name if last.count(name) == 1 else str(folder) for name, folder in zip(last, folders)]
 
 
 def print_merged(merged: Merged) -> None:
@@ -53,8 +64,15 @@ def print_merged(merged: Merged) -> None:
     console = Console(width=None if sys.stdout.isatty() else _WIDTH)
     for table in merged.tables:
         # Cut numbers are worse than none: what does not fit is left out.
-        columns = ("top-1 %", "p50 ms", "p90 ms"), ("top-1 %", "p50 ms"), ("p50 ms",)
+        columns = (
+            ("top-1 %", "p50 ms", "p90 ms", _RATIO),
+            ("top-1 %", "p50 ms", _RATIO),
+            ("p50 ms", _RATIO),
+            ("p50 ms",),
+        )
         print_first_that_fits((_table(table, each) for each in columns), console)
+        if len(table.devices) > 1:
+            console.print(Text(f"{_RATIO}: p50 over that of device {table.devices[0].number}", "dim"))
     for device in merged.devices:
         conditions = device.report.conditions
         clock = f", governor {conditions.governor}" if conditions.governor else ""
@@ -75,19 +93,28 @@ def _table(merged: MergedTable, columns: tuple[str, ...]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("file", overflow="fold", min_width=16)
     table.add_column("size", justify="right", no_wrap=True)
-    for device in merged.devices:
-        for heading in columns:
+    for place, device in enumerate(merged.devices):
+        for heading in _headings(columns, place):
             table.add_column(f"{device.number}: {heading}", justify="right", no_wrap=True)
     for row in merged.rows:
-        cells = [text for cell in row.cells for text in _texts(cell, columns)]
-        table.add_row(Text(row.names[0]), size_text(row.size_bytes), *cells)
+        name = Text(row.names[0])
+        for device, cell in zip(merged.devices, row.cells):
+            for line in () if cell is None or cell.measured is None else cell.measured.disturbed:
+                name.append(f"\n{device.number}: {line}", "yellow")
+        cells = [text for place in range(len(row.cells)) for text in _texts(row, place, _headings(columns, place))]
+        table.add_row(name, size_text(row.size_bytes), *cells)
     return table
 
 
-def _texts(cell: FileResult | None, columns: tuple[str, ...]) -> list[str]:
-    from .._table import missing_text
-    from .._text import ms_text, percent_text
+def _headings(columns: tuple[str, ...], place: int) -> tuple[str, ...]:
+    return columns if place else tuple(each for each in columns if each != _RATIO)
 
+
+def _texts(row: MergedRow, place: int, columns: tuple[str, ...]) -> list[str]:
+    from .._table import missing_text
+    from .._text import ms_text, percent_text, ratio_text
+
+    cell, ratio = row.cells[place], row.ratio(place)
     if cell is None or cell.measured is None:
         return ["" if cell is None else "failed"] * len(columns)
     latency = cell.measured.latency
@@ -95,5 +122,6 @@ def _texts(cell: FileResult | None, columns: tuple[str, ...]) -> list[str]:
         "top-1 %": percent_text(cell.measured.top1.share) if cell.measured.judged else missing_text("top-1 %"),
         "p50 ms": ms_text(latency.p50_ms),
         "p90 ms": ms_text(latency.p90_ms),
+        _RATIO: "" if ratio is None else ratio_text(ratio),
     }
     return [known[heading] for heading in columns]
