@@ -51,14 +51,15 @@ class Ahead(Generic[_Item]):
         self._thread = threading.Thread(target=self._work, name="edgevision-ahead", daemon=True)
 
     def __enter__(self) -> Ahead[_Item]:
-        self._thread.start()
+        # The thread begins with the iteration: a signal that comes while it does finds a context that is left.
         return self
 
     def __exit__(self, *exception: object) -> None:
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
-        self._thread.join(_JOIN_S)
+        if self._thread.is_alive():
+            self._thread.join(_JOIN_S)
 
     @property
     def waiting(self) -> int:
@@ -66,6 +67,7 @@ class Ahead(Generic[_Item]):
         return len(self._ready)
 
     def __iter__(self) -> Iterator[_Item]:
+        self._thread.start()
         while True:
             with self._changed:
                 self._asked = True

@@ -57,12 +57,45 @@ def test_none_is_lost(when_asked: bool) -> None:
         assert list(ahead) == list(range(50))
 
 
+def test_an_interrupt_while_the_thread_begins_ends_source_and_thread(data: Path, monkeypatch: Any) -> None:
+    """As a signal does that comes while the main thread waits for the new one."""
+    begun: list[threading.Thread] = []
+    start = threading.Thread.start
+
+    def interrupted(self: threading.Thread) -> None:
+        start(self)
+        begun.append(self)
+        raise KeyboardInterrupt
+
+    class Endless(Source):
+        live = True
+        closed = False
+
+        def frames(self) -> Iterator[Frame]:
+            while not self.closed:
+                yield Frame.taken_now(0, np.zeros((32, 48, 3), np.uint8), "rgb")
+
+        def close(self) -> None:
+            self.closed = True
+
+    source = Endless()
+    results = stream(Classifier(data / "tiny.int8.tflite"), source, on_end=source.close)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            next(results)
+    assert source.closed
+    (thread,) = begun
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive()
+
+
 def test_it_can_be_left_before_anything_was_asked_for() -> None:
     numbers = Numbers(1)
     with Ahead(numbers, newest=False, when_asked=True) as ahead:
         pass
-    ahead._thread.join(PATIENCE_S)
     assert numbers.begun == []
+    assert not ahead._thread.is_alive()
 
 
 class Camera(Source):
