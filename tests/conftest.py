@@ -5,11 +5,12 @@ This file is also loaded on Python 3.9, where `test_device_matrix.py` runs `test
 
 from __future__ import annotations
 
+import faulthandler
 import importlib.util
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -24,8 +25,19 @@ PROJECTS = {
     "edgevision-benchmarks": ROOT / "benchmarks",
 }
 
+#: A test that takes longer waits for what never comes.
+HANGS_S = 900.0
+
 #: `make_environment` of benchmarks/environments.py.
 Build = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def no_test_hangs() -> Iterator[None]:
+    """End the process with a traceback where a test hangs; pytest 8, for Python 3.9, has no setting for it."""
+    faulthandler.dump_traceback_later(HANGS_S, exit=True, file=sys.__stderr__)
+    yield
+    faulthandler.cancel_dump_traceback_later()
 
 
 @pytest.fixture(scope="session")
