@@ -35,7 +35,7 @@ Build = Callable[..., Path]
 @pytest.fixture(autouse=True)
 def no_test_hangs() -> Iterator[None]:
     """End the process with a traceback where a test hangs; pytest 8, for Python 3.9, has no setting for it."""
-    faulthandler.dump_traceback_later(HANGS_S, exit=True, file=sys.__stderr__)
+    faulthandler.dump_traceback_later(HANGS_S, exit=True, file=sys.__stderr__ or sys.stderr)
     yield
     faulthandler.cancel_dump_traceback_later()
 
