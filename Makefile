@@ -17,6 +17,9 @@ UV := $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
 # On a terminal uv shows how far it is.
 UV_FLAGS := $(shell test -t 2 || echo --quiet) --python .venv/bin/python
 
+# In the order that tests/conftest.py gives: the longest files first.
+TWO := -n 2 --dist loadfile --no-loadscope-reorder
+
 MEMBERS := device converters benchmarks
 PROJECTS := pyproject.toml $(MEMBERS:%=%/pyproject.toml)
 INSTALLED := .venv/.installed
@@ -37,7 +40,7 @@ bench: $(INSTALLED)  ## how fast MediaPipe, ONNX Runtime, OpenVINO and OpenCV ar
 	$(BIN)/python benchmarks/field.py $(BENCH)
 
 test: $(INSTALLED)  ## run the tests, in two processes
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest $(TWO)
 
 test-arm64: $(INSTALLED)  ## the device's tests on the Raspberry Pi's architecture, under qemu (about 15 minutes)
 	$(BIN)/python tests/arm64/run.py
@@ -46,7 +49,7 @@ check: $(INSTALLED)  ## the whole gate: format, lint, types, tests
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/pyright --pythonpath $(BIN)/python
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest $(TWO)
 
 lint: $(INSTALLED)  ## ruff's checks
 	$(BIN)/ruff check

@@ -28,8 +28,15 @@ PROJECTS = {
 #: A test that takes longer waits for what never comes.
 HANGS_S = 900.0
 
+#: Of minutes each. Begun first, they leave no process without work at the end.
+LONGEST = ("test_device_matrix.py", "test_arm64.py")
+
 #: `make_environment` of benchmarks/environments.py.
 Build = Callable[..., Path]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 @pytest.fixture(autouse=True)
