@@ -16,6 +16,7 @@ import onnx
 import pytest
 
 from edgevision import load_data
+from edgevision_benchmarks import read_conditions
 from edgevision_converters import RECIPES, Calibration, SourceModel, export_model
 from edgevision_device import Classifier, DataOrigin, load_opencv
 
@@ -36,6 +37,8 @@ LAYERS = {"first", "depthwise", "joined", "second", "pool"}
 EXACT = 1e-5
 #: Plain kernels round the 8-bit numbers between layers otherwise than XNNPACK, which runs our files.
 ROUNDED = 0.1
+#: tflite-runtime's kernels quantize activations in each run, where a last digit can make a step.
+ROUNDED_IN_THE_RUN = 1e-3
 #: OpenVINO computes in float32 with the weights of a `dynamic` file, and with the ranges of an `int8x16` one.
 FLOAT_BETWEEN = 0.05
 
@@ -172,7 +175,8 @@ def test_tflite_interpreters(
     found = by_interpreter(requirement)[str(exported[name])]
     assert found["input"] == ["pixels", "uint8", [1, HEIGHT, WIDTH, 3]]
     assert found["output"] == ["scores", "float32", [1, len(LABELS)]]
-    same(found["scores"], ours[name], ROUNDED if name.startswith("int8") else EXACT)
+    tolerance = {"int8": ROUNDED, "int8-selective": ROUNDED, "int8x16": ROUNDED, "dynamic": ROUNDED_IN_THE_RUN}
+    same(found["scores"], ours[name], tolerance.get(name.partition(".")[0], EXACT))
 
 
 # MediaPipe Tasks, what phones run
@@ -254,6 +258,8 @@ def test_openvino(
     found = by_openvino[str(exported[name])]
     assert found["input"] == ["pixels", "u8", [1, HEIGHT, WIDTH, 3]]
     assert found["output"] == ["scores", "f32", [1, len(LABELS)]]
+    if name.startswith("int8") and not name.startswith("int8x16") and read_conditions().int8_instructions == ():
+        pytest.skip("OpenVINO's int8 sums overflow on a processor without dot products of int8, as its manual says")
     tolerance = {"float32": EXACT, "float16": 1e-3, "int8": ROUNDED, "int8-selective": ROUNDED}
     same(found["scores"], ours[name], tolerance.get(name.partition(".")[0], FLOAT_BETWEEN))
 
@@ -265,7 +271,9 @@ def test_openvino(
 def test_onnx_runtime(name: str, exported: dict[str, Path], pictures: np.ndarray, ours: dict[str, np.ndarray]) -> None:
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(exported[name], providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.add_session_config_entry("session.x64quantprecision", "1")  # see docs/export.md
+    session = onnxruntime.InferenceSession(exported[name], options, providers=["CPUExecutionProvider"])
     (given,), (output,) = session.get_inputs(), session.get_outputs()
     assert (given.name, given.type, given.shape) == ("pixels", "tensor(uint8)", [1, HEIGHT, WIDTH, 3])
     assert (output.name, output.type, output.shape) == ("scores", "tensor(float)", [1, len(LABELS)])

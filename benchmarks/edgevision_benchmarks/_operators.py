@@ -18,7 +18,7 @@ from typing import Any, Callable, Optional
 import numpy as np
 import numpy.typing as npt
 
-from edgevision_device import load_runtime, quiet_native
+from edgevision_device import load_runtime, onnx_session_options, quiet_native
 
 from ._cost import delegated_places, read_operators
 from ._speed import LEAST_ROUNDS
@@ -171,9 +171,7 @@ def time_tflite_operators(
 def time_onnx_operators(model: bytes, threads: int, pixels: Pixels) -> OperatorTimes:
     """Let ONNX Runtime's profiler time its operators, as fused for this machine."""
     onnxruntime: Any = load_runtime("onnxruntime")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    options.log_severity_level = 3
+    options = onnx_session_options(threads)
     options.enable_profiling = True
     with tempfile.TemporaryDirectory() as folder:
         options.profile_file_prefix = str(Path(folder) / "profile")

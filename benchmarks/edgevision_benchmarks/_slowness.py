@@ -104,7 +104,8 @@ def explain(mine: Measurement, other: Measurement, conditions: Conditions) -> tu
                 told.append(f"XNNPACK runs it in {mine.cost.partitions} parts, not {other.cost.partitions}")
     wanted = _DOT_PRODUCTS.get(conditions.architecture)
     if wanted is not None and conditions.int8_instructions == ():
-        told.append(f"this processor has no instructions for int8 dot products ({wanted})")
+        exact = ": ONNX Runtime's kernels that are exact there are slow" if mine.runtime == "onnxruntime" else ""
+        told.append(f"this processor has no instructions for int8 dot products ({wanted}){exact}")
     return tuple(told)
 
 

@@ -30,6 +30,7 @@ from ._protobuf import encode_field, read_fields, read_varints
 from ._quiet import quiet_native
 from ._result import STAGES, StreamResult, StreamStatistics, StreamSummary
 from ._runtimes import RUNTIMES, Runtime, Tensor, count_cores, default_threads, load_runtime, open_runtime
+from ._runtimes._onnx import onnx_session_options
 from ._sensors import (
     describe_power,
     read_clock_mhz,
@@ -153,6 +154,7 @@ __all__ = [
     "load_runtime",
     "main",
     "mark_pictures",
+    "onnx_session_options",
     "open_runtime",
     "open_source",
     "preprocess",

@@ -42,6 +42,14 @@ def test_each_reason_is_read_from_the_file_or_the_machine(measurement, cost, mac
     assert reason in told
 
 
+def test_onnx_runtime_is_slower_still_without_dot_products(measurement):
+    mine, other = (
+        dataclasses.replace(measurement(CONFUSION), runtime="onnxruntime", cost=each) for each in (INT8, FLOAT)
+    )
+    (told,) = explain(mine, other, dataclasses.replace(PC, int8_instructions=()))
+    assert told.endswith("(avx512_vnni or avx_vnni): ONNX Runtime's kernels that are exact there are slow")
+
+
 def test_a_machine_that_does_not_say_is_no_reason(measurement):
     mine, other = (dataclasses.replace(measurement(CONFUSION), cost=each) for each in (INT8, FLOAT))
     assert explain(mine, other, dataclasses.replace(PC, int8_instructions=None)) == ()

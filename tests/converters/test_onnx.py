@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from edgevision_converters import Calibration, ExportedFile, SourceModel, export_model, load_saved_model
-from edgevision_device import Classifier, read_model_file
+from edgevision_device import Classifier, open_runtime, read_model_file
 
 LABELS = ("red", "green", "blue", "yellow stripe")
 
@@ -162,6 +162,39 @@ def test_int8_takes_bytes_whatever_layer_comes_first(
     scores = np.stack([Classifier(file.path).run(pixels[np.newaxis]) for pixels in held_out.pixels])
     assert np.abs(scores - expected).max() < 0.04
     assert np.corrcoef(scores.ravel(), expected.ravel())[0, 1] > 0.98
+
+
+def test_sums_of_large_products_are_whole_on_every_processor() -> None:
+    """255 times 127 twice is more than 16 bits hold, in which x86-64 without VNNI adds pairs of them."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    taps, step = 8, 8 * 255 * 127 / 255
+    constants: dict[str, Any] = {
+        "one": np.float32(1),
+        "step": np.float32(step),
+        "zero": np.uint8(0),
+        "signed_zero": np.int8(0),
+        "weights": np.full((taps, 4), 127, np.int8),
+    }
+    nodes = [
+        helper.make_node("DequantizeLinear", ["pixels", "one", "zero"], ["real"]),
+        helper.make_node("DequantizeLinear", ["weights", "one", "signed_zero"], ["real_weights"]),
+        helper.make_node("MatMul", ["real", "real_weights"], ["sums"]),
+        helper.make_node("QuantizeLinear", ["sums", "step", "zero"], ["bytes"]),
+        helper.make_node("DequantizeLinear", ["bytes", "step", "zero"], ["scores"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "sums",
+        [helper.make_tensor_value_info("pixels", TensorProto.UINT8, (1, taps))],
+        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, (1, 4))],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    onnx.checker.check_model(model, full_check=True)
+    runtime = open_runtime(model.SerializeToString(), "onnx", threads=1)
+    assert runtime.run(np.full((1, taps), 255, np.uint8)) == pytest.approx(taps * 255 * 127)
 
 
 def inside(keras: Any, *layers: Any) -> Any:
