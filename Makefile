@@ -18,7 +18,7 @@ UV := $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
 UV_FLAGS := $(shell test -t 2 || echo --quiet) --python .venv/bin/python
 
 # In the order that tests/conftest.py gives: the longest files first.
-TWO := -n 2 --dist loadfile --no-loadscope-reorder
+TWO := -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 MEMBERS := device converters benchmarks
 PROJECTS := pyproject.toml $(MEMBERS:%=%/pyproject.toml)

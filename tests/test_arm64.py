@@ -12,7 +12,7 @@ import pytest
 
 def test_arm64_gives_the_scores_of_x86_64_and_passes_the_devices_tests(root: Path) -> None:
     line = [sys.executable, root / "tests" / "arm64" / "run.py", "--quick"]
-    done = subprocess.run(line, cwd=root, capture_output=True, text=True, timeout=1500)
+    done = subprocess.run(line, cwd=root, capture_output=True, text=True, timeout=900)
     if done.returncode == 3:  # this machine lacks something, and says what
         reason = done.stderr.strip().splitlines()[-1]
         if os.environ.get("CI") and os.getuid() == 0:

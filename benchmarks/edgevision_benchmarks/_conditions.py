@@ -10,13 +10,9 @@ from typing import Optional
 
 import numpy as np
 
-from edgevision_device import count_cores, read_governor
+from edgevision_device import count_cores, read_governor, read_int8_instructions
 
-__all__ = ["Conditions", "int8_instructions", "read_conditions"]
-
-
-#: As Linux calls them: arm64's dot products and matrix products, x86's.
-_INT8_INSTRUCTIONS = ("asimddp", "i8mm", "avx512_vnni", "avx_vnni", "avx_vnni_int8")
+__all__ = ["Conditions", "read_conditions"]
 
 
 @dataclass(frozen=True)
@@ -65,18 +61,8 @@ def read_conditions() -> Conditions:
         python=platform.python_version(),
         governor=read_governor(),
         numpy=np.__version__,
-        int8_instructions=int8_instructions(cpuinfo),
+        int8_instructions=read_int8_instructions(),
     )
-
-
-def int8_instructions(cpuinfo: str) -> Optional[tuple[str, ...]]:
-    r"""Return which instructions for dot products of int8 /proc/cpuinfo names; None if it names no instructions.
-
-    >>> int8_instructions("Features\t: fp asimd asimddp crc32")
-    ('asimddp',)
-    """
-    known = _field(cpuinfo, "flags") or _field(cpuinfo, "Features")
-    return None if known is None else tuple(each for each in _INT8_INSTRUCTIONS if each in known.split())
 
 
 def _read(path: Path) -> Optional[str]:

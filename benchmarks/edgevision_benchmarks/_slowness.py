@@ -104,8 +104,9 @@ def explain(mine: Measurement, other: Measurement, conditions: Conditions) -> tu
                 told.append(f"XNNPACK runs it in {mine.cost.partitions} parts, not {other.cost.partitions}")
     wanted = _DOT_PRODUCTS.get(conditions.architecture)
     if wanted is not None and conditions.int8_instructions == ():
-        exact = ": ONNX Runtime's kernels that are exact there are slow" if mine.runtime == "onnxruntime" else ""
-        told.append(f"this processor has no instructions for int8 dot products ({wanted}){exact}")
+        told.append(f"this processor has no instructions for int8 dot products ({wanted})")
+        if (mine.runtime, conditions.architecture) == ("onnxruntime", "x86_64"):
+            told[-1] += ": ONNX Runtime's kernels that are exact there are slow"
     return tuple(told)
 
 

@@ -96,21 +96,20 @@ def print_table(report: Report, console: Optional[Console] = None) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    console = console or Console(width=None if sys.stdout.isatty() else _WIDTH)
+    to_file = console is None and not sys.stdout.isatty()
+    console = console or Console(width=_WIDTH if to_file else None)
     left_out: list[tuple[str, ...]] = [() if console.width >= _WIDE else _SPARE]
     for more in (_SPARE, *_MORE):
         left_out.append((*left_out[-1], *more))
     print_first_that_fits((_table(report, each) for each in left_out), console)
-    for line in general_notes(report):
-        console.print(Text(line, "dim"))
-    for name, lines in file_notes(report).items():
-        for line in lines:
-            console.print(Text(f"{name}: {line}", "dim"))
+    below = [Text(line, "dim") for line in general_notes(report)]
+    below += [Text(f"{name}: {line}", "dim") for name, lines in file_notes(report).items() for line in lines]
     for file in report.files:
-        for warning in file.warnings:
-            console.print(Text(f"warning: {file.name}: {warning}", "yellow"))
+        below += [Text(f"warning: {file.name}: {warning}", "yellow") for warning in file.warnings]
         if file.error:
-            console.print(Text(f"failed: {file.name}: {file.error.removeprefix(file.path).lstrip()}", "red"))
+            below.append(Text(f"failed: {file.name}: {file.error.removeprefix(file.path).lstrip()}", "red"))
+    for line in below:
+        console.print(line, soft_wrap=to_file)
 
 
 def _table(report: Report, left_out: Collection[str]) -> Table:

@@ -18,7 +18,7 @@ _WAIT_S = 1.0
 
 
 class Ahead(Generic[_Item]):
-    """Iterates over what `make` yields, in a thread, holding an item ready. To be used as a context manager.
+    """Iterates once over what `make` yields, in a thread, holding an item ready. To be used as a context manager.
 
     An exception in the thread is raised here, after the items made before it.
 

@@ -56,7 +56,10 @@ def describe_foreign(
         return None
     if labels is None or resize is None or pixels is None:
         missing = ", ".join(flag for flag, value in flags.items() if value is None)
-        raise UsageError(f"a file that edgevision did not write needs all of {', '.join(flags)}; missing: {missing}")
+        raise UsageError(
+            f"a file that edgevision did not write needs all of {', '.join(flags)}; missing: {missing}; "
+            "one that it wrote needs none of them"
+        )
     return Metadata(
         name=name,
         labels=read_labels(labels),

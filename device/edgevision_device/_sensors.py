@@ -13,11 +13,15 @@ __all__ = [
     "describe_power",
     "read_clock_mhz",
     "read_governor",
+    "read_int8_instructions",
     "read_power_bits",
     "read_temperature_c",
     "read_text",
     "read_throttle_count",
 ]
+
+#: As Linux calls them: arm64's dot products and matrix products, x86's.
+_INT8_INSTRUCTIONS = ("asimddp", "i8mm", "avx512_vnni", "avx_vnni", "avx_vnni_int8")
 
 _CPU = Path("sys/devices/system/cpu")
 
@@ -39,6 +43,13 @@ def read_clock_mhz(root: Path = Path("/")) -> Optional[float]:
         cpuinfo = read_text(root / "proc/cpuinfo") or ""
         clocks = [float(text) for text in re.findall(r"^cpu MHz\s*: ([\d.]+)$", cpuinfo, re.MULTILINE)]
     return sum(clocks) / len(clocks) if clocks else None
+
+
+def read_int8_instructions(root: Path = Path("/")) -> Optional[tuple[str, ...]]:
+    """Return which instructions for dot products of int8 the processor has; None where the system does not say."""
+    cpuinfo = read_text(root / "proc/cpuinfo") or ""
+    known = re.search(r"^(?:flags|Features)\s*:(.*)$", cpuinfo, re.MULTILINE)
+    return None if known is None else tuple(each for each in _INT8_INSTRUCTIONS if each in known[1].split())
 
 
 def read_temperature_c(root: Path = Path("/")) -> Optional[float]:

@@ -164,37 +164,64 @@ def test_int8_takes_bytes_whatever_layer_comes_first(
     assert np.corrcoef(scores.ravel(), expected.ravel())[0, 1] > 0.98
 
 
-def test_sums_of_large_products_are_whole_on_every_processor() -> None:
-    """255 times 127 twice is more than 16 bits hold, in which x86-64 without VNNI adds pairs of them."""
+def of_products(nodes: list[Any], constants: dict[str, Any], *, signed: bool, shape: tuple[int, ...]) -> bytes:
+    """Return a model of 8 bytes `pixels` and 4 `scores`."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
-    taps, step = 8, 8 * 255 * 127 / 255
-    constants: dict[str, Any] = {
-        "one": np.float32(1),
-        "step": np.float32(step),
-        "zero": np.uint8(0),
-        "signed_zero": np.int8(0),
-        "weights": np.full((taps, 4), 127, np.int8),
-    }
-    nodes = [
-        helper.make_node("DequantizeLinear", ["pixels", "one", "zero"], ["real"]),
-        helper.make_node("DequantizeLinear", ["weights", "one", "signed_zero"], ["real_weights"]),
-        helper.make_node("MatMul", ["real", "real_weights"], ["sums"]),
-        helper.make_node("QuantizeLinear", ["sums", "step", "zero"], ["bytes"]),
-        helper.make_node("DequantizeLinear", ["bytes", "step", "zero"], ["scores"]),
-    ]
+    given, out = (TensorProto.INT8, TensorProto.INT8) if signed else (TensorProto.UINT8, TensorProto.FLOAT)
     graph = helper.make_graph(
         nodes,
-        "sums",
-        [helper.make_tensor_value_info("pixels", TensorProto.UINT8, (1, taps))],
-        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, (1, 4))],
+        "products",
+        [helper.make_tensor_value_info("pixels", given, shape)],
+        [helper.make_tensor_value_info("scores", out, (1, 4, *shape[2:]))],
         [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
     onnx.checker.check_model(model, full_check=True)
-    runtime = open_runtime(model.SerializeToString(), "onnx", threads=1)
-    assert runtime.run(np.full((1, taps), 255, np.uint8)) == pytest.approx(taps * 255 * 127)
+    return model.SerializeToString()
+
+
+@pytest.mark.parametrize(("operator", "sides"), [("MatMul", ()), ("Conv", (1, 1))])
+def test_sums_of_large_products_are_whole_on_every_processor(operator: str, sides: tuple[int, ...]) -> None:
+    """255 times 127 twice is more than 16 bits hold, in which x86-64 without VNNI adds pairs of them."""
+    from onnx import helper
+
+    taps = 8
+    constants: dict[str, Any] = {
+        "one": np.float32(1),
+        "step": np.float32(taps * 127),
+        "zero": np.uint8(0),
+        "signed_zero": np.int8(0),
+        "weights": np.full((4, taps, *sides) if sides else (taps, 4), 127, np.int8),
+    }
+    nodes = [
+        helper.make_node("DequantizeLinear", ["pixels", "one", "zero"], ["real"]),
+        helper.make_node("DequantizeLinear", ["weights", "one", "signed_zero"], ["real_weights"]),
+        helper.make_node(operator, ["real", "real_weights"], ["sums"]),
+        helper.make_node("QuantizeLinear", ["sums", "step", "zero"], ["bytes"]),
+        helper.make_node("DequantizeLinear", ["bytes", "step", "zero"], ["scores"]),
+    ]
+    shape = (1, taps, *sides)
+    runtime = open_runtime(of_products(nodes, constants, signed=False, shape=shape), "onnx", threads=1)
+    assert runtime.run(np.full(shape, 255, np.uint8)) == pytest.approx(taps * 255 * 127)
+
+
+def test_signed_bytes_times_signed_weights_open_too() -> None:
+    """As ONNX Runtime's own quantizer writes them; its option for whole sums has no kernels for that."""
+    from onnx import helper
+
+    taps = 8
+    constants: dict[str, Any] = {
+        "one": np.float32(1),
+        "step": np.float32(taps * 127),
+        "signed_zero": np.int8(0),
+        "weights": np.full((taps, 4), 127, np.int8),
+    }
+    names = ["pixels", "one", "signed_zero", "weights", "one", "signed_zero", "step", "signed_zero"]
+    node = helper.make_node("QLinearMatMul", names, ["scores"])
+    runtime = open_runtime(of_products([node], constants, signed=True, shape=(1, taps)), "onnx", threads=1)
+    assert (runtime.run(np.full((1, taps), 127, np.int8)) == 127).all()
 
 
 def inside(keras: Any, *layers: Any) -> Any:

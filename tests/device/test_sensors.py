@@ -1,8 +1,17 @@
 """What the machine's sensors say, below a root that was made up."""
 
 from pathlib import Path
+from typing import Any
 
-from edgevision_device import read_clock_mhz, read_governor, read_temperature_c, read_throttle_count
+import pytest
+
+from edgevision_device import (
+    read_clock_mhz,
+    read_governor,
+    read_int8_instructions,
+    read_temperature_c,
+    read_throttle_count,
+)
 
 
 def write(root: Path, path: str, text: str) -> None:
@@ -28,5 +37,19 @@ def test_without_cpufreq_the_clock_is_that_of_cpuinfo(tmp_path: Path) -> None:
 
 
 def test_what_is_not_there_is_none(tmp_path: Path) -> None:
-    readers = (read_clock_mhz, read_governor, read_temperature_c, read_throttle_count)
-    assert [read(tmp_path) for read in readers] == [None] * 4
+    readers = (read_clock_mhz, read_governor, read_int8_instructions, read_temperature_c, read_throttle_count)
+    assert [read(tmp_path) for read in readers] == [None] * 5
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "found"),
+    [
+        ("processor : 0\n", None),
+        ("flags\t\t: fpu avx2\n", ()),
+        ("processor : 0\nflags : avx2 avx512_vnni\nflags : avx2 avx512_vnni\n", ("avx512_vnni",)),
+        ("Features\t: fp asimd asimddp crc32\n", ("asimddp",)),
+    ],
+)
+def test_int8_instructions_are_those_of_cpuinfo(tmp_path: Path, cpuinfo: str, found: Any) -> None:
+    write(tmp_path, "proc/cpuinfo", cpuinfo)
+    assert read_int8_instructions(tmp_path) == found

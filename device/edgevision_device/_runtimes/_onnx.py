@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from typing import Any
 
 import numpy as np
@@ -30,9 +31,8 @@ class OnnxRuntime:
         onnxruntime: Any = load_runtime(self.name)
         self.version: str = onnxruntime.__version__
         self.threads = threads
-        options = onnx_session_options(threads)
         try:
-            self._session: Any = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+            self._session: Any = _opened(onnxruntime, model, threads)
         except Exception as error:  # its exception types are not public and share no base but Exception
             raise FileError(f"onnxruntime {self.version} refuses the model: {first_line(error)}") from error
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
@@ -53,12 +53,13 @@ class OnnxRuntime:
 
 
 def onnx_session_options(threads: int) -> Any:
-    """Return the `onnxruntime.SessionOptions` that every session of edgevision has, for one of your own.
+    """Return the `onnxruntime.SessionOptions` that the sessions of edgevision have, for one of your own.
 
-    Scores are then the same on every processor. By itself ONNX Runtime multiplies int8 weights on x86-64 without VNNI
-    (`avx512_vnni`, `avx_vnni`) by an instruction that adds pairs of products in 16 bits: sums that do not fit are cut
-    off, and labels become others. With `session.x64quantprecision` it takes slower kernels there, and nowhere else
-    (onnxruntime_session_options_config_keys.h).
+    Sums of int8 products are then exact on every processor. By itself ONNX Runtime multiplies uint8 by int8 on x86-64
+    without VNNI (`avx512_vnni`, `avx_vnni`) by an instruction that adds pairs of products in 16 bits: what does not fit
+    is cut off, and labels become others. There these options have `session.x64quantprecision`, which takes slower
+    kernels (onnxruntime_session_options_config_keys.h); so they have where the system does not say what the processor
+    can do.
 
     Args:
         threads: for one run.
@@ -66,13 +67,37 @@ def onnx_session_options(threads: int) -> Any:
     Raises:
         MissingPackageError: ONNX Runtime cannot be imported.
     """
-    onnxruntime: Any = load_runtime(OnnxRuntime.name)
-    options = onnxruntime.SessionOptions()
+    options = _options(threads)
+    if _int8_may_overflow():
+        options.add_session_config_entry("session.x64quantprecision", "1")
+    return options
+
+
+def _options(threads: int) -> Any:
+    options = load_runtime(OnnxRuntime.name).SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3  # errors; warnings about its own optimizer tell a user nothing
-    options.add_session_config_entry("session.x64quantprecision", "1")
     return options
+
+
+def _int8_may_overflow() -> bool:
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return False
+    from .._sensors import read_int8_instructions  # which may run programs: importing that takes a while
+
+    return not {"avx512_vnni", "avx_vnni"} & set(read_int8_instructions() or ())
+
+
+def _opened(onnxruntime: Any, model: bytes, threads: int) -> Any:
+    try:
+        return onnxruntime.InferenceSession(model, onnx_session_options(threads), providers=["CPUExecutionProvider"])
+    except Exception as error:  # its exception types are not public
+        # The option makes weights unsigned, and for signed activations there is no kernel then. Their sums, of int8 by
+        # int8, do not overflow without it.
+        if "NOT_IMPLEMENTED" not in str(error):
+            raise
+        return onnxruntime.InferenceSession(model, _options(threads), providers=["CPUExecutionProvider"])
 
 
 def _tensor(node: Any) -> Tensor:
