@@ -114,6 +114,7 @@ def training_bar(what: str, epochs: int, steps: int, done: int = 0) -> Generator
                 logs = logs or {}
                 note = (
                     f"epoch {epoch + 1}/{epochs}  loss {logs.get('loss', float('nan')):.3f}  "
+                    f"val loss {logs.get('val_loss', float('nan')):.3f}  "
                     f"val accuracy {logs.get('val_accuracy', float('nan')):.4f}  {time.monotonic() - began_s:.1f} s"
                 )
                 progress.update(task, note=note)

@@ -157,8 +157,8 @@ def learned_nothing(accuracy: float, splits: Splits) -> str | None:
     if wilson_interval(round(pictures * accuracy), pictures)[0] > share:
         return None
     return (
-        f"note: it learned nothing: always to answer the most frequent label gives {100 * share:.1f} % of train; "
-        "more epochs, another learning rate, or a pretrained network"
+        "note: the epoch that was kept, of the lowest val loss, knows nothing: always to answer the most frequent "
+        f"label gives {100 * share:.1f} % of train; a pretrained network, more pictures or epochs, or another learning rate"
     )
 
 
