@@ -158,7 +158,8 @@ def learned_nothing(accuracy: float, splits: Splits) -> str | None:
         return None
     return (
         "note: the epoch that was kept, of the lowest val loss, knows nothing: always to answer the most frequent "
-        f"label gives {100 * share:.1f} % of train; a pretrained network, more pictures or epochs, or another learning rate"
+        f"label gives {100 * share:.1f} % of train; a pretrained network, "
+        "more pictures or epochs, or another learning rate"
     )
 
 
