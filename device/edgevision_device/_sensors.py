@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Optional
 
@@ -74,6 +73,8 @@ def read_power_bits() -> Optional[int]:
     """Return what `vcgencmd get_throttled` says; None where it is missing, or gives no answer."""
     if not can_read_power():
         return None
+    import subprocess  # which takes longer to import than all else here, and opening a file reads the processor
+
     try:
         answer = subprocess.run(["vcgencmd", "get_throttled"], capture_output=True, text=True, timeout=10)
         return int(answer.stdout.strip().rpartition("=")[2], 16)

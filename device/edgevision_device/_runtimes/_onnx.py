@@ -84,7 +84,7 @@ def _options(threads: int) -> Any:
 def _int8_may_overflow() -> bool:
     if platform.machine().lower() not in ("x86_64", "amd64"):
         return False
-    from .._sensors import read_int8_instructions  # which may run programs: importing that takes a while
+    from .._sensors import read_int8_instructions  # of no use elsewhere
 
     return not {"avx512_vnni", "avx_vnni"} & set(read_int8_instructions() or ())
 
